@@ -18,7 +18,7 @@ use wire::Wire;
 
 /// How old the first change of a read may become before it is given away: while the source is behind, and while it
 /// is not.
-const AGE_BEHIND: Duration = Duration::from_millis(5);
+const AGE_BEHIND: Duration = Duration::from_millis(10);
 const AGE: Duration = Duration::from_millis(2);
 /// How often a position without changes is handed to the log.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
