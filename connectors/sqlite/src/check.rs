@@ -70,7 +70,10 @@ fn check_table(
     findings: &mut Vec<Finding>,
 ) {
     let read = |connection| {
-        Ok::<_, Error>((catalog::read(connection, &wanted.target.table)?, is_ours(connection, &wanted.target.table)?))
+        Ok::<_, Error>((
+            catalog::read(connection, &wanted.target.table)?,
+            is_ours(connection, &wanted.target.table)?,
+        ))
     };
     let (object, ours) = match connection.map_or(Ok((Object::Missing, false)), read) {
         Ok(found) => found,
@@ -110,8 +113,11 @@ fn check_file(path: &Path, findings: &mut Vec<Finding>) -> Result<Option<Connect
             .with_remedy(format!("mkdir -p '{shown}'")));
     }
     if rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
-        return Err(error("sqlite-folder-read-only", "this user cannot write its folder, where SQLite keeps the WAL")
-            .with_remedy(format!("chown \"$(id -u)\" '{shown}' (as an administrator)")));
+        return Err(error(
+            "sqlite-folder-read-only",
+            "this user cannot write its folder, where SQLite keeps the WAL",
+        )
+        .with_remedy(format!("chown \"$(id -u)\" '{shown}' (as an administrator)")));
     }
     if let Ok(disk) = rustix::fs::statvfs(folder) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);

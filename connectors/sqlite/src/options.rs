@@ -50,7 +50,8 @@ mod tests {
         let read: Options = serde_json::from_str(r#"{"path": "a.db"}"#).unwrap();
         assert_eq!(read, Options::new("a.db"));
         let read: Options =
-            serde_json::from_str(r#"{"path": "a.db", "cache_size": "256MiB", "create_tables": false}"#).unwrap();
+            serde_json::from_str(r#"{"path": "a.db", "cache_size": "256MiB", "create_tables": false}"#)
+                .unwrap();
         assert_eq!(read.cache_size.as_u64(), 256 << 20);
         assert!(!read.create_tables);
     }
