@@ -1,1 +1,4 @@
-//! millstream
+//! Millstream.
+
+pub mod log;
+pub mod pipeline;
