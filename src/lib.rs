@@ -7,4 +7,6 @@ pub mod log;
 pub mod pipeline;
 pub mod registry;
 pub mod render;
+pub mod reset;
 pub mod service;
+pub mod tail;

@@ -58,3 +58,11 @@ fn loose(bytes: &[u8]) -> Json {
         Err(_) => Json::from(format!("base64:{}", base64::engine::general_purpose::STANDARD.encode(bytes))),
     }
 }
+
+/// A dead letter's record in plain JSON: for the one person who asked to see it.
+///
+/// # Errors
+/// [`connector_api::Kind::Corrupt`] when the stored record does not decode.
+pub fn letter(letter: &crate::pipeline::dead_letter::DeadLetter) -> Result<Json> {
+    plain::change_only(&letter.change()?)
+}

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use connector_api::json::put_json;
-use connector_api::{Change, Column, Delivered, Encoding, Headers, Result, Row, Schema, Value};
+use connector_api::{Change, Column, Delivered, Encoding, Headers, Result, Row, Value};
 use serde_json::{Map, Value as Json};
 
 use crate::render::{loose, place};
@@ -13,14 +13,21 @@ pub(super) fn json(delivered: &Delivered<'_>) -> Result<String> {
     let mut line = place(delivered);
     line.insert("time_us".into(), Json::from(delivered.transaction.timestamp_us));
     match (delivered.section.encoding, delivered.section.schema.as_deref()) {
-        (Encoding::Changes, Some(schema)) => change(&mut line, delivered, schema)?,
+        (Encoding::Changes, Some(schema)) => change(&mut line, &Change::decode(delivered.record, schema)?)?,
         _ => event(&mut line, delivered)?,
     }
     Ok(Json::Object(line).to_string())
 }
 
-fn change(line: &mut Map<String, Json>, delivered: &Delivered<'_>, schema: &Schema) -> Result<()> {
-    let change = Change::decode(delivered.record, schema)?;
+/// A change without its place.
+pub(super) fn change_only(of: &Change<'_>) -> Result<Json> {
+    let mut line = Map::new();
+    change(&mut line, of)?;
+    Ok(Json::Object(line))
+}
+
+fn change(line: &mut Map<String, Json>, change: &Change<'_>) -> Result<()> {
+    let schema = change.schema;
     line.insert("op".into(), Json::from(change.op.letter()));
     if let Some(key) = change.key() {
         line.insert("key".into(), object(schema.key_columns(), key)?);
@@ -46,6 +53,9 @@ fn object<'c>(columns: impl Iterator<Item = &'c Column>, row: Row<'_>) -> Result
 }
 
 fn value_of(value: Value<'_>) -> Result<Json> {
+    if let Value::Decimal(text) = value {
+        return Ok(Json::from(text));
+    }
     let mut text = String::new();
     put_json(&mut text, value)?;
     // A json column holds whatever its source accepted; what this program cannot parse is shown as text.
