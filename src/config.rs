@@ -13,7 +13,6 @@ mod log;
 mod manual;
 mod node;
 mod places;
-mod postgres;
 mod problem;
 mod read;
 mod redact;
@@ -60,8 +59,6 @@ pub struct Config {
     pub sinks: BTreeMap<String, Sink>,
     /// Where each key stands.
     pub places: Places,
-    /// The folder of the configuration: relative paths of the log and of `${file:path}` start there.
-    pub folder: PathBuf,
 }
 
 /// A sink: its connector, and what it takes and how.
@@ -83,7 +80,6 @@ impl Config {
         let refuse = |files, message: String| ConfigError::new(vec![Problem::new(message)], files);
         let read =
             |path: &Path| text_of(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
         let paths = match path.is_dir() {
             true => yaml_files(path).map_err(|error| {
                 refuse(Files::default(), format!("cannot list {}: {error}", path.display()))
@@ -100,7 +96,7 @@ impl Config {
             };
         }
         let get = |name: &str| std::env::var(name).ok();
-        Self::read(files, paths.len() as u32, Variables { get: &get, folder }, settings)
+        Self::read(files, paths.len() as u32, Variables { get: &get, folder: Path::new("") }, settings)
     }
 
     fn read(
@@ -112,7 +108,7 @@ impl Config {
         let report = Report::default();
         let mut roots = Vec::new();
         for file in 0..count {
-            match node::parse(&mut files, file) {
+            match node::parse(&mut files, file, &report) {
                 Ok(root) => roots.push(root),
                 Err(problem) => report.add(problem),
             }
@@ -128,8 +124,7 @@ impl Config {
             return Err(ConfigError::new(report.into_problems(), places.files().clone()));
         }
         later::refuse(&mut root, &report);
-        let mut config = Config::typed(&root, places, variables.folder.to_path_buf(), &report);
-        config.log.path = config.folder.join(&config.log.path);
+        let mut config = Config::typed(&root, places, &report);
         config.overridden(settings);
         check::check(&config, &report);
         if report.is_empty() {
@@ -140,7 +135,7 @@ impl Config {
     }
 
     /// The tree as types. What cannot be read is reported and left at its default, so that checks go on.
-    fn typed(root: &Node, places: Places, folder: PathBuf, report: &Report) -> Config {
+    fn typed(root: &Node, places: Places, report: &Report) -> Config {
         const SECTIONS: &[&str] = &["log", "admin", "sources", "sinks"];
         Keys::default().refuse_others(root, SECTIONS, report);
         let section =
@@ -160,7 +155,6 @@ impl Config {
             sources: sources.collect(),
             sinks: sinks.collect(),
             places,
-            folder,
         }
     }
 
@@ -176,7 +170,7 @@ impl Config {
 
 /// Reads a value, or reports why not.
 fn take<T: for<'de> serde::Deserialize<'de>>(reader: Reader<'_>, report: &Report) -> Option<T> {
-    T::deserialize(reader).map_err(|failure| report.add(failure.into())).ok()
+    T::deserialize(reader).map_err(|failure| report.failed(failure)).ok()
 }
 
 /// The entries of a section of named things.
@@ -216,8 +210,10 @@ fn source(entry: &Entry, report: &Report) -> Option<SourceConnector> {
         report.add(problem::unknown("source type", name, SourceConnector::TYPES).at(place));
         return None;
     };
-    keys.refuse_others(&entry.value, &["type"], report);
-    read.map_err(|failure| report.add(failure.into())).ok()
+    let meant = keys.refuse_others(&entry.value, &["type"], report);
+    let connector = read.map_err(|failure| report.failed(meant.told(failure))).ok()?;
+    connector.check(&entry.name).map_err(|error| refused(&error, entry, report)).ok()?;
+    Some(connector)
 }
 
 fn sink(entry: &Entry, report: &Report) -> Option<Sink> {
@@ -229,9 +225,27 @@ fn sink(entry: &Entry, report: &Report) -> Option<Sink> {
         return None;
     };
     let rules = take(reader, report);
-    keys.refuse_others(&entry.value, &["type"], report);
-    let connector = read.map_err(|failure| report.add(failure.into())).ok()?;
+    let meant = keys.refuse_others(&entry.value, &["type"], report);
+    let connector = read.map_err(|failure| report.failed(meant.told(failure))).ok()?;
+    connector.check(&entry.name).map_err(|error| refused(&error, entry, report)).ok()?;
     Some(Sink { connector, rules: rules? })
+}
+
+/// A connector's word on its options, shown at the option that it names.
+fn refused(error: &connector_api::Error, entry: &Entry, report: &Report) {
+    let text = error.to_string();
+    let named = text.strip_prefix("check option ").and_then(|text| text.split_once(": "));
+    let (message, place) = match named {
+        Some((key, why)) => {
+            (format!("`{key}`: {why}"), entry.value.entry(key).map(|entry| entry.value.place))
+        }
+        None => (text, None),
+    };
+    let problem = Problem::new(entry.value.scrub(message)).at(place.unwrap_or(entry.place));
+    report.add(match error.remedy() {
+        Some(remedy) => problem.help(entry.value.scrub(remedy.to_owned())),
+        None => problem,
+    });
 }
 
 /// One tree out of the files of a folder: the sections of named things are joined, the others stand in one file.

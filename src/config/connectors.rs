@@ -29,6 +29,12 @@ macro_rules! connectors {
                 }
             }
 
+            /// The connector's own check of its options, as those of the source or sink `name`. A context that begins
+            /// with `check option KEY:` is shown at that key.
+            pub(super) fn check(&self, name: &str) -> connector_api::Result<()> {
+                match self { $($name::$variant(options) => options.check(name).map(drop),)+ }
+            }
+
             /// The schema of each type's options.
             pub(super) fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
                 vec![$(($type, <$options>::json_schema(generator)),)+]
@@ -40,7 +46,7 @@ macro_rules! connectors {
 connectors! {
     /// A source's connector and its options.
     SourceConnector {
-        "postgres" => Postgres(super::postgres::PostgresOptions),
+        "postgres" => Postgres(connector_postgres::options::Options),
     }
 }
 

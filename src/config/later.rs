@@ -24,9 +24,9 @@ type Later = (&'static [&'static str], When, &'static str);
 const LATER: &[Later] = &[
     (&["log", "engine"], When::Is("kafka"), "the kafka engine"),
     (&["erasure"], When::Given, "`erasure`"),
-    (&["sources", "*"], When::Type(&["mysql", "sqlite", "kafka", "http"]), "a source of this type"),
+    (&["sources", "*"], When::Type(&["mysql", "sqlite", "kafka", "http"]), "a `{}` source"),
     (&["sources", "*", "columns"], When::Given, "`columns` of a source"),
-    (&["sinks", "*"], When::Type(&["postgres", "mysql", "kafka", "http", "redis"]), "a sink of this type"),
+    (&["sinks", "*"], When::Type(&["postgres", "mysql", "kafka", "http", "redis"]), "a `{}` sink"),
     (&["sinks", "*", "apply"], When::Is("batched"), "`apply: batched`"),
     (&["sinks", "*", "tables", "*", "where"], When::Given, "`where`"),
     (&["sinks", "*", "tables", "*", "on_delete"], When::Mapping, "the object form of `on_delete`"),
@@ -36,6 +36,7 @@ const LATER: &[Later] = &[
 pub(super) fn refuse(node: &mut Node, report: &Report) {
     for (path, when, what) in LATER {
         remove(node, path, *when, &mut |node| {
+            let what = what.replace("{}", node.text().unwrap_or_default());
             report.add(Problem::new(format!("{what} is not in this version")).at(node.place));
         });
     }

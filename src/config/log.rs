@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub struct Log {
     /// `embedded` keeps the log in files of this process; `memory` forgets everything when the process ends and is for trials.
     pub engine: Engine,
-    /// The directory of the embedded log, relative to the folder of the configuration file. One process at a time may use it.
+    /// The directory of the embedded log. One process at a time may use it.
     pub path: PathBuf,
     /// What an acknowledged batch survives: with `always`, the crash of the machine; with `interval`, the crash of
     /// the process, and that of the machine except for the last `sync_interval`. Sources are told to forget only

@@ -4,9 +4,11 @@
 
 use super::files::{Files, Place};
 use super::problem::Problem;
+use super::read::Report;
 use super::redact::SECRET_KEYS;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A value and its place.
@@ -52,6 +54,18 @@ impl Node {
         self.entries().iter().find(|entry| entry.name == name)
     }
 
+    /// Takes what variables gave out of a message: the file's own words stand for it.
+    pub(super) fn scrub(&self, message: String) -> String {
+        match &self.value {
+            Value::Text { text, written: Some(written) } if !text.is_empty() => {
+                message.replace(text, written)
+            }
+            Value::List(items) => items.iter().fold(message, |message, item| item.scrub(message)),
+            Value::Map(entries) => entries.iter().fold(message, |message, entry| entry.value.scrub(message)),
+            _ => message,
+        }
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text { text, .. } => Some(text),
@@ -61,10 +75,11 @@ impl Node {
 }
 
 /// Parses one file that was added to `files`. An empty file is an empty mapping.
-pub(super) fn parse(files: &mut Files, file: u32) -> Result<Node, Problem> {
+pub(super) fn parse(files: &mut Files, file: u32, report: &Report) -> Result<Node, Problem> {
     let text = files.get(file).map_or("", |file| file.text.as_str());
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: 64, max_documents: 1, max_nodes: 100_000 },
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
         reject_unsupported_tags: true,
         with_snippet: false,
@@ -82,6 +97,7 @@ pub(super) fn parse(files: &mut Files, file: u32) -> Result<Node, Problem> {
         _ => return Err(Problem::new("the configuration is not a mapping of sections").at(node.place)),
     }
     hide(&node, files);
+    refuse_duplicates(&node, report);
     Ok(node)
 }
 
@@ -116,6 +132,27 @@ fn hide(node: &Node, files: &mut Files) {
             files.hide(entry.value.place);
         }
         hide(&entry.value, files);
+    }
+    if let Value::List(items) = &node.value {
+        items.iter().for_each(|item| hide(item, files));
+    }
+}
+
+/// Two equal keys in one mapping: both places are worth more than the parser's one.
+fn refuse_duplicates(node: &Node, report: &Report) {
+    let mut seen = BTreeMap::new();
+    for entry in node.entries() {
+        match seen.get(entry.name.as_str()) {
+            None => drop(seen.insert(entry.name.as_str(), entry.place)),
+            Some(first) => {
+                let problem = Problem::new(format!("`{}` is here twice", entry.name)).at(entry.place);
+                report.add(problem.related(*first, "first here"));
+            }
+        }
+        refuse_duplicates(&entry.value, report);
+    }
+    if let Value::List(items) = &node.value {
+        items.iter().for_each(|item| refuse_duplicates(item, report));
     }
 }
 

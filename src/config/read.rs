@@ -22,6 +22,13 @@ impl Report {
         self.0.borrow_mut().push(problem);
     }
 
+    /// A value that could not be read.
+    pub(super) fn failed(&self, failure: Failure) {
+        if !failure.told {
+            self.add(*failure.problem);
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
     }
@@ -37,12 +44,33 @@ pub(super) struct Keys(RefCell<Vec<&'static str>>);
 
 impl Keys {
     /// Reports the keys of `node` that no type asked for; `also` are those read by hand.
-    pub(super) fn refuse_others(&self, node: &Node, also: &[&'static str], report: &Report) {
-        let known: Vec<&str> = also.iter().chain(self.0.borrow().iter()).copied().collect();
-        for entry in node.entries().iter().filter(|entry| !known.contains(&entry.name.as_str())) {
-            report.add(problem::unknown("key", &entry.name, &known).at(entry.place));
-        }
+    ///
+    /// Returns what those keys were probably meant to be.
+    pub(super) fn refuse_others(&self, node: &Node, also: &[&'static str], report: &Report) -> Meant {
+        let known: Vec<_> = also.iter().chain(self.0.borrow().iter()).copied().collect();
+        refuse(node.entries().iter(), &known, report)
     }
+}
+
+/// What misspelt keys were probably meant to be.
+pub(super) struct Meant(Vec<&'static str>);
+
+impl Meant {
+    /// A key that is missing only because it is misspelt needs no second report.
+    pub(super) fn told(&self, mut failure: Failure) -> Failure {
+        failure.told |= failure.missing.is_some_and(|field| self.0.contains(&field));
+        failure
+    }
+}
+
+/// Reports the entries that are not `known`.
+fn refuse<'a>(entries: impl Iterator<Item = &'a Entry>, known: &[&'static str], report: &Report) -> Meant {
+    let unknown = entries.filter(|entry| !known.contains(&entry.name.as_str()));
+    let meant = unknown.filter_map(|entry| {
+        report.add(problem::unknown("key", &entry.name, known).at(entry.place));
+        problem::nearest(&entry.name, known.iter().copied())
+    });
+    Meant(meant.collect())
 }
 
 /// Reads one node.
@@ -81,13 +109,12 @@ impl<'a> Reader<'a> {
 
     /// Adds the place, unless a deeper value has done so, and takes substituted text out of the message.
     fn place(&self, mut failure: Failure) -> Failure {
-        let place = if failure.missing { self.label } else { self.node.place };
+        let place = if failure.missing.is_some() { self.label } else { self.node.place };
         failure.problem.place = failure.problem.place.or(Some(place));
-        if let Value::Text { text, written: Some(written) } = &self.node.value
-            && !text.is_empty()
-        {
-            failure.problem.message = failure.problem.message.replace(text, written);
-            failure.problem.help = failure.problem.help.map(|help| help.replace(text, written));
+        if matches!(self.node.value, Value::Text { .. }) {
+            let message = std::mem::take(&mut failure.problem.message);
+            failure.problem.message = self.node.scrub(message);
+            failure.problem.help = failure.problem.help.map(|help| self.node.scrub(help));
         }
         failure
     }
@@ -182,15 +209,16 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             Value::Null => &[],
             _ => return Err(self.place(Failure::invalid_type(self.unexpected(), &visitor))),
         };
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            entries.iter().partition(|entry| fields.contains(&entry.name.as_str()));
-        match self.shared {
-            Some(keys) => keys.0.borrow_mut().extend(fields),
-            None => unknown.iter().for_each(|entry| {
-                self.report.add(problem::unknown("key", &entry.name, fields).at(entry.place));
-            }),
-        }
-        visitor.visit_map(self.fields(known)).map_err(|failure| self.place(failure))
+        let known = entries.iter().filter(|entry| fields.contains(&entry.name.as_str())).collect();
+        let meant = match self.shared {
+            Some(keys) => {
+                keys.0.borrow_mut().extend(fields);
+                Meant(Vec::new())
+            }
+            None => refuse(entries.iter(), fields, self.report),
+        };
+        let read = visitor.visit_map(self.fields(known));
+        read.map_err(|failure| meant.told(self.place(failure)))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -262,18 +290,15 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 #[derive(Debug)]
 pub(super) struct Failure {
     problem: Box<Problem>,
-    missing: bool,
+    /// The key that is not there: reported where its mapping is named.
+    missing: Option<&'static str>,
+    /// The same fault is reported in better words: "unknown key `tabels`, did you mean `tables`?"
+    told: bool,
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Failure { problem: Box::new(problem), missing: false }
-    }
-}
-
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
-        *failure.problem
+        Failure { problem: Box::new(problem), missing: None, told: false }
     }
 }
 
@@ -317,7 +342,7 @@ impl Error for Failure {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Failure { missing: true, ..Problem::new(format!("`{field}` is missing")).into() }
+        Failure { missing: Some(field), ..Problem::new(format!("`{field}` is missing")).into() }
     }
 }
 

@@ -15,7 +15,7 @@ const FILE_LIMIT: u64 = 64 << 10;
 pub(super) struct Variables<'a> {
     /// The environment.
     pub(super) get: &'a dyn Fn(&str) -> Option<String>,
-    /// The folder that `${file:path}` is relative to.
+    /// Where a relative `${file:path}` starts; empty is the current directory.
     pub(super) folder: &'a Path,
 }
 
