@@ -2,3 +2,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod http;
+pub mod log;
+pub mod pipeline;
+pub mod registry;
+pub mod render;
+pub mod reset;
+pub mod service;
+pub mod tail;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The integration tests: one binary, real servers.
+#![allow(missing_docs)]
+
+mod harness;
+mod support;
