@@ -6,4 +6,5 @@ pub mod postgres;
 pub mod process;
 pub mod seed;
 pub mod skip;
+pub mod sqlite;
 pub mod workdir;

@@ -159,7 +159,8 @@ mod tests {
     #[test]
     fn display_prints_context_and_causes_but_not_the_remedy() {
         let cause = std::io::Error::other("socket closed");
-        let error = Error::transient("read stream").caused_by(cause).with_remedy("wait").within("source shop");
+        let error =
+            Error::transient("read stream").caused_by(cause).with_remedy("wait").within("source shop");
         assert_eq!(error.to_string(), "source shop: read stream: socket closed");
         assert_eq!(error.remedy(), Some("wait"));
         assert_eq!(error.kind(), Kind::Transient);

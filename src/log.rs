@@ -1,0 +1,158 @@
+//! The unified log: an ordered, durable, replayable sequence of batches, read by topic.
+//!
+//! The log knows records — offset, key, tombstone — and never looks into a value. It knows no database: this
+//! module and everything below it import `connector_api` and nothing else of ours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use connector_api::{Batch, BoxFuture, Cursor, Delivery, LogId, Position, Result, Schema, TopicPartition, mapping};
+
+/// Append, read, and the bookkeeping of consumers. Every engine passes the suite in [`conformance`].
+///
+/// ```text
+///            trimmed            |          readable           |  accepted, not yet durable
+///   0 ........................ earliest .................... end ............................ next
+/// ```
+pub trait Log: Send + Sync {
+    /// The identity made when the log was created.
+    fn id(&self) -> LogId;
+
+    /// Takes a batch, in order. Resolves when the log has accepted it (and has room: this is the back-pressure); the
+    /// [`Commit`] resolves when it is durable. Commits of one log resolve in the order of their appends.
+    ///
+    /// A batch that begins anew while its producer's last transaction is unfinished aborts that one: its chunks are
+    /// never seen by any reader (I4).
+    ///
+    /// # Errors
+    /// After a failed write or fsync every append fails until the log is opened again (I7).
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Commit>>;
+
+    /// The position of the producer's last durable batch that has one (I2). A chunk of an unfinished transaction has
+    /// none.
+    fn position(&self, producer: &str) -> Option<Position>;
+
+    /// A reader of the topics that `subscription` names (topics that appear later included), from `cursor` on; a
+    /// topic-partition that the cursor does not name starts at its earliest record.
+    ///
+    /// # Errors
+    /// [`connector_api::Kind::Config`] when the cursor is of another log.
+    fn subscribe(&self, subscription: Subscription, cursor: Cursor) -> Result<Box<dyn LogReader>>;
+
+    /// All topic-partitions, from memory.
+    fn topics(&self) -> Vec<TopicStatus>;
+
+    /// Stores how far a consumer group has come, durably soon (within a second) and for certain on [`Log::close`]. A sink's
+    /// own cursor, in its target, is the truth (I3); this one is what retention (I5) and lag go by.
+    fn commit_group(&self, group: &str, cursor: &Cursor) -> Result<()>;
+
+    /// The groups and their cursors. A group exists from its first commit until [`Log::forget_group`].
+    fn groups(&self) -> BTreeMap<String, Cursor>;
+
+    /// Removes a group: retention does not wait for it any more.
+    fn forget_group(&self, group: &str) -> Result<()>;
+
+    /// Deletes and rewrites what retention and compaction allow now (I5). Long work; runs beside appends and reads.
+    fn clean(&self) -> BoxFuture<'_, Result<Cleaned>>;
+
+    /// What the log is, for `status` and metrics.
+    fn status(&self) -> LogStatus;
+
+    /// Makes everything accepted durable and stops. Later appends fail.
+    fn close(&self) -> BoxFuture<'_, Result<()>>;
+}
+
+/// Resolves when the batch is durable, with the number of the batch in the journal.
+pub type Commit = BoxFuture<'static, Result<u64>>;
+
+/// Reads deliveries in journal order.
+pub trait LogReader: Send {
+    /// The next deliveries, at least one, of together about `bytes_max` (a single larger one comes alone). Waits at the
+    /// tail. Only batches that are durable and whole transactions only (I4): chunks of a huge transaction come once its
+    /// last one is durable, in several calls.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`connector_api::Kind::Lost`] when retention removed what the cursor wants (I5); [`connector_api::Kind::Corrupt`],
+    /// with file and byte, when the bytes are not what was written.
+    fn next(&mut self, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Delivery>>>;
+
+    /// True when nothing is there that [`LogReader::next`] has not given yet.
+    fn at_tail(&self) -> bool;
+}
+
+/// Topics that a reader wants: names or patterns with `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// A topic is wanted when one of these matches.
+    pub patterns: Vec<String>,
+}
+
+impl Subscription {
+    /// Whether a topic is wanted.
+    pub fn wants(&self, topic: &str) -> bool {
+        self.patterns.iter().any(|pattern| mapping::matches(pattern, topic))
+    }
+}
+
+/// One topic-partition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicStatus {
+    /// Which.
+    pub topic: TopicPartition,
+    /// First offset that can still be read.
+    pub earliest: u64,
+    /// Offset after the last readable record.
+    pub end: u64,
+    /// Bytes of its sections on disk, as far as known.
+    pub bytes: u64,
+    /// The schema in force, for table topics.
+    pub schema: Option<Arc<Schema>>,
+}
+
+/// What cleaning did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Segments deleted.
+    pub segments_deleted: u64,
+    /// Segments rewritten.
+    pub segments_rewritten: u64,
+    /// Bytes that are free again.
+    pub bytes_freed: u64,
+}
+
+/// The log in numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LogStatus {
+    /// `embedded`, `memory`.
+    pub engine: &'static str,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes of all segment files.
+    pub bytes: u64,
+    /// Batches appended since the start.
+    pub appends: u64,
+    /// fsyncs since the start.
+    pub fsyncs: u64,
+    /// Time from accept to durable of the last appends: count and sum in microseconds since the start.
+    pub append_us_sum: u64,
+    /// Batches in `append_us_sum`.
+    pub append_count: u64,
+    /// Why the log accepts nothing any more, if so (I7).
+    pub poisoned: Option<String>,
+}
+
+/// How long records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Retention {
+    /// The newest record of each key, for ever; tombstones until every group has passed them.
+    Compact,
+    /// By age in seconds and by bytes per topic-partition, whichever is reached first; `None` is no limit.
+    Limits {
+        /// Oldest record kept, seconds.
+        age_s: Option<u64>,
+        /// Most bytes kept per topic-partition.
+        bytes: Option<u64>,
+    },
+}
