@@ -81,7 +81,8 @@ impl Connection {
             socket = encrypt(socket, target, tls).await?;
             if let Socket::Tls(session) = &socket {
                 let chain = session.get_ref().1.peer_certificates();
-                binding = chain.and_then(|chain| chain.first()).and_then(|first| tls::server_end_point(first));
+                binding =
+                    chain.and_then(|chain| chain.first()).and_then(|first| tls::server_end_point(first));
             }
         }
         let encrypted = matches!(socket, Socket::Tls(_));
@@ -232,7 +233,9 @@ impl Connection {
 
     async fn begin(&mut self, doing: &str, sql: &str) -> Result<()> {
         if self.busy {
-            return Err(Error::transient(format!("{doing}: the connection was left in the middle of a query")));
+            return Err(Error::transient(format!(
+                "{doing}: the connection was left in the middle of a query"
+            )));
         }
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).map_err(|error| Error::config(doing).caused_by(error))?;
@@ -327,7 +330,9 @@ async fn encrypt(socket: Socket, target: &Target, tls: &Connector) -> Result<Soc
             b'N' if target.tls.mode == SslMode::Prefer => return Ok(Socket::Tcp(tcp)),
             b'N' => {
                 return Err(Error::config(format!("open TLS session: {} has no TLS", target.address()))
-                    .with_remedy("set ssl=on in postgresql.conf, or sslmode=disable in the url on a trusted network"));
+                    .with_remedy(
+                        "set ssl=on in postgresql.conf, or sslmode=disable in the url on a trusted network",
+                    ));
             }
             _ => return Err(Error::transient("ask for TLS: the server answered something else")),
         }
@@ -337,12 +342,14 @@ async fn encrypt(socket: Socket, target: &Target, tls: &Connector) -> Result<Soc
 
 /// Refused by pg_hba.conf, or TLS did not come about.
 fn may_try_again(error: &Error) -> bool {
-    error::sqlstate(error) == Some("28000") || (error.kind() != Kind::Auth && error.to_string().contains("TLS"))
+    error::sqlstate(error) == Some("28000")
+        || (error.kind() != Kind::Auth && error.to_string().contains("TLS"))
 }
 
 /// `15.18 (Debian …)`, `17beta1`.
 fn version_number(text: &str) -> u32 {
-    let mut parts = text.split(|char: char| !char.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts =
+        text.split(|char: char| !char.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     parts.next().unwrap_or(0).saturating_mul(10_000).saturating_add(parts.next().unwrap_or(0))
 }
 

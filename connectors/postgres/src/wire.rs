@@ -196,7 +196,8 @@ pub(crate) fn data_row(body: &[u8]) -> Result<Vec<Option<String>>> {
     for _ in 0..count {
         let value = match fields.i32() {
             -1 => None,
-            len => match usize::try_from(len).ok().and_then(|len| std::str::from_utf8(fields.take(len)).ok()) {
+            len => match usize::try_from(len).ok().and_then(|len| std::str::from_utf8(fields.take(len)).ok())
+            {
                 Some(text) => Some(text.to_owned()),
                 None => return Err(malformed("row")),
             },
