@@ -145,6 +145,11 @@ impl Connection {
         self.version
     }
 
+    /// True after a query was dropped half-way: the connection is of no more use.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     /// Runs `sql` by simple query. The rows of its last statement that returns any.
     ///
     /// # Errors
@@ -171,12 +176,6 @@ impl Connection {
         }
         self.busy = false;
         failed.map_or(Ok(rows), |failed| Err(error::server(doing, failed)))
-    }
-
-    /// The one value of the one row of `sql`.
-    pub(crate) async fn value(&mut self, doing: &str, sql: &str) -> Result<Option<String>> {
-        let rows = self.query(doing, sql).await?;
-        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
     }
 
     /// Begins `COPY … TO STDOUT`; the data comes by [`Connection::copied`].
@@ -208,11 +207,6 @@ impl Connection {
             }
             _ => Err(unexpected(frame, doing)),
         }
-    }
-
-    /// True when [`Connection::copied`] returns without waiting.
-    pub(crate) fn has_copied(&self) -> bool {
-        self.inbox.is_ready().unwrap_or(true)
     }
 
     /// Sends START_REPLICATION and waits for the server to switch to the copy-both mode.

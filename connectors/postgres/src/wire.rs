@@ -58,11 +58,6 @@ impl Inbox {
         Ok(Some(Frame { tag, body: self.bytes.get(body).unwrap_or_default() }))
     }
 
-    /// Puts the frame that `next` returned last, of a body of `len` bytes, back.
-    pub(crate) fn put_back(&mut self, len: usize) {
-        self.start = self.start.saturating_sub(len + 5);
-    }
-
     /// Room for the next read: never empty. Grows only in proportion to what has really arrived, so that a
     /// length that the peer made up allocates nothing (I12).
     pub(crate) fn room(&mut self) -> &mut [u8] {
