@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::Options;
-use crate::measure::{Error, cpu_seconds, peak_memory, stop};
+use crate::measure::{Error, cpu_seconds, peak_memory};
 use crate::report::spread;
 use crate::source::{Source, Transport};
 use crate::sqlite::Observer;
@@ -27,7 +27,7 @@ pub fn measure(options: &Options, binary: &Path) -> Result<(), Error> {
         source.session.execute(&format!("INSERT INTO bench(id, name) VALUES ({id}, 'first')"));
         let mut observer = Observer::new(&target);
         let start = Instant::now();
-        let child = pipeline.spawn()?;
+        let running = pipeline.spawn()?;
         while !observer.sees(id) {
             if start.elapsed() > Duration::from_secs(30) {
                 return Err(pipeline.explain(&"nothing arrived at the target within 30 s".into()));
@@ -37,12 +37,12 @@ pub fn measure(options: &Options, binary: &Path) -> Result<(), Error> {
         starts.push(start.elapsed().as_secs_f64() * 1000.0);
         // The start's own work ends first.
         sleep(Duration::from_secs(2));
-        let before = cpu_seconds(child.id()).ok_or("the process ended")?;
+        let before = cpu_seconds(running.pid()).ok_or("the process ended")?;
         sleep(idle);
-        let after = cpu_seconds(child.id()).ok_or("the process ended")?;
+        let after = cpu_seconds(running.pid()).ok_or("the process ended")?;
         shares.push((after - before) / idle.as_secs_f64() * 100.0);
-        peaks.extend(peak_memory(child.id()).map(|bytes| bytes as f64 / f64::from(1 << 20)));
-        stop(child).map_err(|error| pipeline.explain(&error))?;
+        peaks.extend(peak_memory(running.pid()).map(|bytes| bytes as f64 / f64::from(1 << 20)));
+        running.stop().map_err(|error| pipeline.explain(&error))?;
         source.drop_slot(&slot);
     }
     println!("\n## Idle\n");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::measure::{Error, peak_memory, stop};
+use crate::measure::{Error, peak_memory};
 use crate::native::Subscriber;
 use crate::report::{percentile, spread};
 use crate::source::{Source, Transport};
@@ -59,7 +59,9 @@ pub fn measure(options: &Options, subject: Option<&Path>) -> Result<(), Error> {
             spread(ratios.collect(), |ratio| format!("{ratio:.2}"))
         };
         println!("- A/A, {name} of native / itself: **{}**", ratios(&control));
-        println!("- P5 {name} of millstream / native (less is better): **{}**", ratios(&ours));
+        if !ours.is_empty() {
+            println!("- P5 {name} of millstream / native (less is better): **{}**", ratios(&ours));
+        }
     }
     Ok(())
 }
@@ -82,12 +84,12 @@ fn pipeline(
     source.create_slot(&slot);
     let pipeline = Pipeline::create(binary, directory, source, Transport::Socket, &slot, true)?;
     let target = pipeline.target.clone().ok_or("the pipeline has a target")?;
-    let child = pipeline.spawn()?;
+    let running = pipeline.spawn()?;
     let mut observer = Observer::new(&target);
     let latencies = observe(source, duration, || observer.newest());
-    let (peak, cpu) = (peak_memory(child.id()), measure::cpu_seconds(child.id()));
+    let (peak, cpu) = (peak_memory(running.pid()), measure::cpu_seconds(running.pid()));
     let latencies = latencies.map_err(|error| pipeline.explain(&error));
-    stop(child).map_err(|error| pipeline.explain(&error))?;
+    running.stop().map_err(|error| pipeline.explain(&error))?;
     source.drop_slot(&slot);
     Ok(Sample { latencies: latencies?, peak, cpu })
 }

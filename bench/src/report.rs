@@ -20,6 +20,12 @@ pub fn machine() {
          is the median of the rounds' own ratios; a difference within the spread of A/A is none.",
         load.split_whitespace().next().unwrap_or("?")
     );
+    const TMPFS: i64 = 0x0102_1994;
+    if rustix::fs::statfs(std::env::temp_dir()).is_ok_and(|fs| fs.f_type == TMPFS) {
+        println!(
+            "\n**The temporary directory is in memory: fsync costs nothing there. Set TMPDIR to a disk.**"
+        );
+    }
 }
 
 /// A table of series: rates, CPU per million changes, memory.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::measure::{Error, Run, watch};
+use crate::measure::{Error, Run, stop, watch};
 use crate::source::{PUBLICATION, Source, Transport};
 use crate::sqlite::Observer;
 use crate::workload::Backlog;
@@ -69,6 +69,9 @@ impl Pipeline {
             }
         };
         let run = run.map_err(|error| self.explain(&error))?;
+        if !source.has_confirmed(&self.slot, &backlog.before_sentinel) {
+            return Err(self.explain(&"the process ended well before it had confirmed the backlog".into()));
+        }
         if let Some(target) = &self.target {
             let (wanted, found) = (source.digest(), Observer::new(target).digest()?);
             if wanted != found {
@@ -79,8 +82,8 @@ impl Pipeline {
     }
 
     /// Starts `millstream run` to run until it is stopped.
-    pub fn spawn(&self) -> Result<Child, Error> {
-        Ok(self.command()?.spawn()?)
+    pub fn spawn(&self) -> Result<Running, Error> {
+        Ok(Running { child: Some(self.command()?.spawn()?) })
     }
 
     fn command(&self) -> Result<Command, Error> {
@@ -96,5 +99,30 @@ impl Pipeline {
         let output = fs::read_to_string(self.directory.join("output")).unwrap_or_default();
         let lines: Vec<&str> = output.lines().collect();
         format!("{error}\n{}", lines[lines.len().saturating_sub(15)..].join("\n")).into()
+    }
+}
+
+/// A subject that runs on; killed on drop.
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// SIGTERM, then the exit code has to be 0.
+    pub fn stop(mut self) -> Result<(), Error> {
+        self.child.take().map_or(Ok(()), stop)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }

@@ -59,6 +59,8 @@ pub fn transaction_size(part: Part) -> u64 {
 pub struct Backlog {
     /// The id of the row that was inserted last.
     pub sentinel: u64,
+    /// A position that a reader has passed only with everything but this row behind it.
+    pub before_sentinel: String,
     /// The position behind it.
     pub end: String,
 }
@@ -71,13 +73,14 @@ pub fn load(source: &Source, part: Part, sizes: Sizes) -> Backlog {
     session.execute(&statements(part, sizes));
     let sentinel = SENTINEL + part as u64;
     session.execute("SET synchronous_commit = on");
+    let before_sentinel = session.value("SELECT pg_current_wal_insert_lsn()");
     session.execute(&format!(
         "INSERT INTO bench(id, {COLUMNS}) SELECT {sentinel}, {ROW} FROM (VALUES ({sentinel})) v(g)"
     ));
     let end = session.value("SELECT pg_current_wal_lsn()");
     // What the drains run beside should not be the load's dirty pages.
     session.execute("CHECKPOINT");
-    Backlog { sentinel, end }
+    Backlog { sentinel, before_sentinel, end }
 }
 
 fn statements(part: Part, sizes: Sizes) -> String {
@@ -85,24 +88,32 @@ fn statements(part: Part, sizes: Sizes) -> String {
     let (body, times) = match part {
         Part::W1 => (insert("generate_series(i * 1000 + 1, (i + 1) * 1000)"), sizes.inserts / 1000),
         Part::W2 => {
-            let update = "UPDATE bench SET n = n + 1, amount = amount + 0.01, active = NOT active WHERE id = 1 + floor(random() * ";
-            (format!("FOR j IN 1..100 LOOP {update}{}); END LOOP", sizes.inserts), sizes.updates / 100)
+            let key = random_key("1", sizes.inserts);
+            let update =
+                "UPDATE bench SET n = n + 1, amount = amount + 0.01, active = NOT active WHERE id = k";
+            (format!("FOR j IN 1..100 LOOP {key}; {update}; END LOOP"), sizes.updates / 100)
         }
         Part::W3 => (mixed(sizes), sizes.mixed),
         Part::Huge => return insert(&format!("generate_series(1, {})", sizes.huge)),
         Part::Latency | Part::Memory => return String::new(),
     };
-    format!("DO $$ BEGIN FOR i IN 0..{} LOOP {body}; COMMIT; END LOOP; END $$", times - 1)
+    format!("DO $$ DECLARE k bigint; BEGIN FOR i IN 0..{} LOOP {body}; COMMIT; END LOOP; END $$", times - 1)
+}
+
+/// Sets `k` to one of `count` keys. A variable, and not `random()` in the statement: that would be asked anew for
+/// every row of the table.
+fn random_key(first: &str, count: u64) -> String {
+    format!("k := {first} + floor(random() * {count})::bigint")
 }
 
 /// Deletes take each key of the lower half once, in scattered order, and updates stay in the upper half, so that
 /// every transaction changes exactly one row.
 fn mixed(sizes: Sizes) -> String {
     let half = sizes.inserts / 2;
+    let key = random_key(&format!("{half} + 1"), half);
     format!(
         "IF i % 10 < 6 THEN INSERT INTO bench({COLUMNS}) SELECT {ROW} FROM (VALUES (i)) v(g); \
-         ELSIF i % 10 < 9 THEN UPDATE bench SET n = n + 1, amount = amount + 0.01 \
-             WHERE id = {half} + 1 + floor(random() * {half}); \
+         ELSIF i % 10 < 9 THEN {key}; UPDATE bench SET n = n + 1, amount = amount + 0.01 WHERE id = k; \
          ELSE DELETE FROM bench WHERE id = 1 + (i / 10 * 7919) % {half}; END IF"
     )
 }
