@@ -42,6 +42,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use variables::Variables;
 
+/// The sections of a configuration.
+const SECTIONS: &[&str] = &["log", "admin", "sources", "sinks"];
+
 /// A file of a configuration may have this many bytes.
 const FILE_LIMIT: u64 = 4 << 20;
 
@@ -135,7 +138,6 @@ impl Config {
 
     /// The tree as types. What cannot be read is reported and left at its default, so that checks go on.
     fn typed(root: &Node, places: Places, report: &Report) -> Config {
-        const SECTIONS: &[&str] = &["log", "admin", "sources", "sinks"];
         Keys::default().refuse_others(root, SECTIONS, report);
         let section =
             |name: &str| root.entry(name).map(|entry| Reader::new(&entry.value, entry.place, report));

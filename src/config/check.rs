@@ -2,7 +2,7 @@
 //! all of them are reported together.
 
 use super::log::{Limits, Sync, TableRetention};
-use super::problem::{Problem, nearest, quoted};
+use super::problem::{self, Problem, nearest, quoted};
 use super::read::Report;
 use super::{Config, SinkRules};
 use connector_api::mapping::matches;
@@ -20,7 +20,11 @@ pub(super) fn check(config: &Config, report: &Report) {
         let legal =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
         if name.is_empty() || name.len() > 63 || !name.bytes().all(legal) {
-            let problem = Problem::new(format!("`{name}` cannot be a name"));
+            let problem = Problem::new(format!(
+                "{} cannot be the name of a {}",
+                problem::name(name),
+                section.trim_end_matches('s')
+            ));
             let rule = "a name has 1 to 63 of the characters a-z 0-9 _ -";
             report.add(problem.at(config.places.label(&[section, name])).help(rule));
         }
@@ -107,7 +111,7 @@ impl Tables<'_> {
         for (index, table) in self.rules.tables.iter().enumerate() {
             let item = index.to_string();
             self.topic(&item, &table.topic);
-            self.unique(&mut topics, &item, "topic", &table.topic, "the topic");
+            let first = self.unique(&mut topics, &item, "topic", &table.topic, "the topic");
             let pattern = table.topic.contains('*');
             match &table.table {
                 Some(name) if name.is_empty() => {
@@ -120,8 +124,11 @@ impl Tables<'_> {
                 ),
                 _ => {}
             }
-            let target =
-                table.table.as_deref().or_else(|| table.topic.rsplit('.').next()).filter(|_| !pattern);
+            let target = table
+                .table
+                .as_deref()
+                .or_else(|| table.topic.rsplit('.').next())
+                .filter(|_| first && !pattern);
             if let Some(target) = target {
                 let key = if table.table.is_some() { "table" } else { "topic" };
                 self.unique(&mut targets, &item, key, target, "the target table");
@@ -176,7 +183,7 @@ impl Tables<'_> {
         self.refuse(&["tables", item, "topic"], &message, Some(&help));
     }
 
-    /// Two entries of a sink do not meet in one topic or one target.
+    /// Two entries of a sink do not meet in one topic or one target: true when this one is the first.
     fn unique<'a>(
         &self,
         seen: &mut BTreeMap<&'a str, [String; 2]>,
@@ -184,18 +191,19 @@ impl Tables<'_> {
         key: &str,
         name: &'a str,
         what: &str,
-    ) {
+    ) -> bool {
         let place =
             |item: &str, key: &str| self.config.places.value(&["sinks", self.sink, "tables", item, key]);
         let Some([first, of]) = seen.get(name) else {
             seen.insert(name, [item.to_owned(), key.to_owned()]);
-            return;
+            return true;
         };
         let problem = Problem::new(format!("{what} `{name}` is named twice")).at(place(item, key));
         self.report.add(match place(first, of) {
             Some(first) => problem.related(first, "first here"),
             None => problem,
         });
+        false
     }
 
     fn refuse(&self, below: &[&str], message: &str, help: Option<&str>) {

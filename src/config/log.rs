@@ -74,7 +74,7 @@ pub struct Retention {
     /// Topics of tables: `compact` keeps the newest record of every key, for ever, so that a new sink is filled from the
     /// log alone; or limits of age and size.
     pub tables: TableRetention,
-    /// Topics of application events.
+    /// Topics of application events. Without this key: an age of 7d, and no limit of size.
     pub events: Limits,
 }
 

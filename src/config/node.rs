@@ -3,7 +3,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use super::files::{Files, Place};
-use super::problem::Problem;
+use super::problem::{Problem, name, nearest};
 use super::read::Report;
 use super::redact::SECRET_KEYS;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -56,13 +56,22 @@ impl Node {
 
     /// Takes what variables gave out of a message: the file's own words stand for it.
     pub(super) fn scrub(&self, message: String) -> String {
+        let mut given = Vec::new();
+        self.substituted(&mut given);
+        // One may contain another. One or two characters are no secret, and would tear words apart.
+        given.retain(|(text, _)| text.len() > 2);
+        given.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
+        given.iter().fold(message, |message, (text, written)| {
+            message.replace(text, written).replace(&text.escape_debug().to_string(), written)
+        })
+    }
+
+    fn substituted<'a>(&'a self, given: &mut Vec<(&'a str, &'a str)>) {
         match &self.value {
-            Value::Text { text, written: Some(written) } if !text.is_empty() => {
-                message.replace(text, written)
-            }
-            Value::List(items) => items.iter().fold(message, |message, item| item.scrub(message)),
-            Value::Map(entries) => entries.iter().fold(message, |message, entry| entry.value.scrub(message)),
-            _ => message,
+            Value::Text { text, written: Some(written) } => given.push((text, written)),
+            Value::List(items) => items.iter().for_each(|item| item.substituted(given)),
+            Value::Map(entries) => entries.iter().for_each(|entry| entry.value.substituted(given)),
+            _ => {}
         }
     }
 
@@ -124,11 +133,11 @@ fn refused(error: &serde_saphyr::Error, file: u32, text: &str) -> Problem {
     }
 }
 
-/// Marks the values of secret keys, so that no error shows them, however many lines they take.
+/// Marks the values of secret keys, misspelt ones too, so that no error shows them, however many lines they take.
 fn hide(node: &Node, files: &mut Files) {
     for entry in node.entries() {
         let scalar = !matches!(entry.value.value, Value::Map(_) | Value::List(_));
-        if scalar && SECRET_KEYS.contains(&entry.name.as_str()) {
+        if scalar && nearest(&entry.name, SECRET_KEYS.iter().copied()).is_some() {
             files.hide(entry.value.place);
         }
         hide(&entry.value, files);
@@ -145,7 +154,8 @@ fn refuse_duplicates(node: &Node, report: &Report) {
         match seen.get(entry.name.as_str()) {
             None => drop(seen.insert(entry.name.as_str(), entry.place)),
             Some(first) => {
-                let problem = Problem::new(format!("`{}` is here twice", entry.name)).at(entry.place);
+                let problem =
+                    Problem::new(format!("the key {} is here twice", name(&entry.name))).at(entry.place);
                 report.add(problem.related(*first, "first here"));
             }
         }

@@ -39,7 +39,12 @@ impl Problem {
     fn render(&self, files: &Files, renderer: &Renderer) -> String {
         let shown =
             |place: Place| (files.shown(place.file), files.get(place.file).map(|file| file.name.as_str()));
-        let span = |place: Place| place.start as usize..place.end as usize;
+        // The renderer slices at these bytes: a place that the parser puts inside a character must not end the process.
+        let span = |place: Place| {
+            let text = files.get(place.file).map_or("", |file| file.text.as_str());
+            let start = text.floor_char_boundary(place.start as usize);
+            start..text.ceil_char_boundary(place.end as usize).max(start)
+        };
         let title = Level::ERROR.primary_title(redact::message(&self.message));
         let mut group = Group::with_title(title);
         if let Some(place) = self.place {
@@ -124,15 +129,21 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 /// "`a`, did you mean `b`?", or the list of what there is.
 pub(super) fn unknown(what: &str, word: &str, candidates: &[&str]) -> Problem {
+    let unknown = format!("unknown {what} {}", name(word)).trim_end().to_owned();
     match nearest(word, candidates.iter().copied()) {
-        Some(near) => Problem::new(format!("unknown {what} `{word}`, did you mean `{near}`?")),
-        None => {
-            Problem::new(format!("unknown {what} `{word}`")).help(format!("one of {}", quoted(candidates)))
-        }
+        Some(near) => Problem::new(format!("{unknown}, did you mean `{near}`?")),
+        None => Problem::new(unknown).help(format!("one of {}", quoted(candidates))),
     }
 }
 
-/// `a`, `b` and `c`.
+/// The word in quotes, if it is a name. What else stands where a name should be can be a secret that a slip of the
+/// finger put there, as in `token:hunter2`.
+pub(super) fn name(word: &str) -> String {
+    let simple = |char: char| char.is_alphanumeric() || matches!(char, '_' | '-' | '.' | '$' | '{' | '}');
+    if word.len() <= 64 && word.chars().all(simple) { format!("`{word}`") } else { String::new() }
+}
+
+/// `a`, `b`, `c`.
 pub(super) fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
