@@ -1,44 +1,48 @@
 //! Where an operator may move a sink's cursor to.
 
+use std::fmt;
 use std::str::FromStr;
+use std::time::{Duration, SystemTime};
 
 use connector_api::{Cursor, Error, Result, TopicPartition};
 
 use crate::log::{Log, Subscription};
+use crate::tail::Start;
 
 const READ_BYTES: usize = 1 << 20;
 
-/// A place in the topics of a sink.
+/// Where an operator moves a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum To {
-    /// The first records that there are.
-    Earliest,
-    /// After the last ones: what lies between is passed over.
-    Latest,
-    /// An offset; the topic must be named then.
-    Offset(u64),
-    /// The first record committed at or after this time, Unix microseconds.
+pub enum Target {
+    /// To a place that needs no search; what lies between is applied again, or passed over.
+    Start(Start),
+    /// To the first record that was committed at or after this time, Unix microseconds.
     Time(i64),
 }
 
-impl FromStr for To {
-    type Err = Error;
+impl FromStr for Target {
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "earliest" => return Ok(To::Earliest),
-            "latest" => return Ok(To::Latest),
-            _ => {}
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        if let Ok(start) = text.parse() {
+            return Ok(Target::Start(start));
         }
-        if let Ok(offset) = text.parse() {
-            return Ok(To::Offset(offset));
+        let wrong = |_| "earliest, latest, an offset, or a time such as 2026-08-01T12:00:00Z".to_owned();
+        let time = humantime::parse_rfc3339_weak(text).map_err(wrong)?;
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Ok(Target::Time(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Start(start) => start.fmt(f),
+            Target::Time(time) => {
+                let since = Duration::from_micros(u64::try_from(*time).unwrap_or(0));
+                humantime::format_rfc3339_micros(SystemTime::UNIX_EPOCH + since).fmt(f)
+            }
         }
-        let time = humantime::parse_rfc3339_weak(text).ok();
-        let since = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        since.and_then(|since| i64::try_from(since.as_micros()).ok()).map(To::Time).ok_or_else(|| {
-            Error::config(format!("{text:?} is no place in a topic"))
-                .with_remedy("use earliest, latest, an offset, or a time in UTC such as 2026-11-23T09:30:00Z")
-        })
     }
 }
 
@@ -51,9 +55,9 @@ pub async fn cursor(
     subscription: &Subscription,
     old: Option<Cursor>,
     topic: Option<&str>,
-    to: To,
+    to: Target,
 ) -> Result<Cursor> {
-    if matches!(to, To::Offset(_)) && topic.is_none() {
+    if matches!(to, Target::Start(Start::Offset(_))) && topic.is_none() {
         return Err(Error::config("an offset is of one topic").with_remedy("add --topic TOPIC"));
     }
     let mut cursor = old.filter(|old| old.log == log.id()).unwrap_or_else(|| Cursor::start(log.id()));
@@ -65,10 +69,10 @@ pub async fn cursor(
         }
         found = true;
         let next = match to {
-            To::Earliest => known.earliest,
-            To::Latest => known.end,
-            To::Offset(offset) => offset.clamp(known.earliest, known.end),
-            To::Time(time) => first_since(log, &known.topic, known.earliest, known.end, time).await?,
+            Target::Start(Start::Earliest) => known.earliest,
+            Target::Start(Start::Latest) => known.end,
+            Target::Start(Start::Offset(offset)) => offset.clamp(known.earliest, known.end),
+            Target::Time(time) => first_since(log, &known.topic, known.earliest, known.end, time).await?,
         };
         cursor.next.insert(known.topic, next);
     }
@@ -96,4 +100,19 @@ async fn first_since(log: &dyn Log, topic: &TopicPartition, earliest: u64, end: 
         }
     }
     Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_microseconds_of_utc_and_prints_as_it_is_read() {
+        assert_eq!("1970-01-01T00:00:01.5Z".parse(), Ok(Target::Time(1_500_000)));
+        assert_eq!("2026-08-01 12:00:00".parse(), Ok(Target::Time(1_785_585_600_000_000)));
+        assert_eq!("12".parse(), Ok(Target::Start(Start::Offset(12))));
+        for target in [Target::Time(1_785_585_600_000_000), Target::Start(Start::Earliest), Target::Start(Start::Offset(7))] {
+            assert_eq!(target.to_string().parse(), Ok(target));
+        }
+    }
 }

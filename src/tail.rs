@@ -1,6 +1,7 @@
 //! Reads a topic for people: from an offset on, rendered as lines.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::str::FromStr;
 
 use connector_api::{Cursor, Error, Result, TopicPartition};
@@ -11,27 +12,34 @@ use crate::render::{self, Format, SourceInfo};
 const READ_BYTES: usize = 256 << 10;
 
 /// Where to begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum From {
-    /// At the first record that there is.
-    #[default]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record that is kept.
     Earliest,
-    /// After the last one.
+    /// After the newest.
     Latest,
-    /// At an offset.
+    /// At this offset.
     Offset(u64),
 }
 
-impl FromStr for From {
-    type Err = Error;
+impl FromStr for Start {
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
         match text {
-            "earliest" => Ok(From::Earliest),
-            "latest" => Ok(From::Latest),
-            _ => text.parse().map(From::Offset).map_err(|_| {
-                Error::config(format!("{text:?} is no place in a topic")).with_remedy("use earliest, latest or an offset")
-            }),
+            "earliest" => Ok(Start::Earliest),
+            "latest" => Ok(Start::Latest),
+            number => number.parse().map(Start::Offset).map_err(|_| "earliest, latest or an offset".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Start::Earliest => f.write_str("earliest"),
+            Start::Latest => f.write_str("latest"),
+            Start::Offset(offset) => write!(f, "{offset}"),
         }
     }
 }
@@ -57,7 +65,7 @@ impl Tail {
     pub fn open(
         log: &dyn Log,
         topic: &str,
-        from: From,
+        from: Start,
         follow: bool,
         limit: Option<u64>,
         format: Format,
@@ -73,9 +81,9 @@ impl Tail {
         }
         let (earliest, end) = known.map_or((0, 0), |known| (known.earliest, known.end));
         let next = match from {
-            From::Earliest => earliest,
-            From::Latest => end,
-            From::Offset(offset) => offset.max(earliest),
+            Start::Earliest => earliest,
+            Start::Latest => end,
+            Start::Offset(offset) => offset.max(earliest),
         };
         let mut cursor = Cursor::start(log.id());
         cursor.advance(&of, next);

@@ -16,7 +16,10 @@ pub fn config(dir: &Workdir, rest: &str) -> PathBuf {
 }
 
 pub fn config_named(dir: &Workdir, name: &str, rest: &str) -> PathBuf {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|on| on.local_addr()).expect("a free port").port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|on| on.local_addr())
+        .expect("a free port")
+        .port();
     dir.write(name, format!("log: {{path: ./data}}\nadmin: {{listen: \"127.0.0.1:{port}\"}}\n{rest}"))
 }
 
@@ -117,7 +120,9 @@ fn a_schema_change_reaches_the_target() {
         ),
     );
     until_caught_up(&dir, &config);
-    shop.execute("INSERT INTO t VALUES (2, 'b'); ALTER TABLE t ADD COLUMN y int; INSERT INTO t VALUES (3, 'c', 7)");
+    shop.execute(
+        "INSERT INTO t VALUES (2, 'b'); ALTER TABLE t ADD COLUMN y int; INSERT INTO t VALUES (3, 'c', 7)",
+    );
     until_caught_up(&dir, &config);
     let wanted = shop.query_text("SELECT id, x, y FROM t ORDER BY id");
     assert_eq!(sqlite::rows(&dir.join("one.db"), "SELECT id, x, y FROM t ORDER BY id"), wanted);

@@ -2,7 +2,8 @@
 // Each item serves the tests that need it; not every one is in use at every time.
 #![allow(dead_code)]
 
-pub mod postgres;
+pub use throwaway_servers::postgres;
+
 pub mod process;
 pub mod seed;
 pub mod skip;

@@ -22,13 +22,6 @@ mod sqlite;
 mod subject;
 mod workload;
 
-// The servers of the integration tests, from where they are.
-#[path = "../../tests/support"]
-#[allow(dead_code, unused_imports)]
-mod support {
-    pub mod postgres;
-}
-
 /// Measures millstream beside its references.
 #[derive(Parser)]
 pub struct Options {

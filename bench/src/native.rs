@@ -1,8 +1,8 @@
 //! The reference for latency: PostgreSQL's own logical replication into a second server.
 
 use crate::source::{PUBLICATION, Source};
-use crate::support::postgres::{Options, Postgres, Session};
 use crate::workload::TABLE;
+use throwaway_servers::postgres::{Options, Postgres, Session};
 
 const SUBSCRIPTION: &str = "bench_subscription";
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::support::postgres::{Options, Postgres, Session};
 use crate::workload::TABLE;
+use throwaway_servers::postgres::{Options, Postgres, Session};
 
 /// The publication that everything reads.
 pub const PUBLICATION: &str = "bench_publication";

@@ -1,5 +1,6 @@
 -- Records that a sink could not apply, with all that is needed to show them and to try again.
 CREATE TABLE dead_letters (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
     sink        TEXT    NOT NULL,
     topic       TEXT    NOT NULL,
     partition   INTEGER NOT NULL,
@@ -15,5 +16,5 @@ CREATE TABLE dead_letters (
     error       TEXT    NOT NULL,
     failed_us   INTEGER NOT NULL,
     attempts    INTEGER NOT NULL,
-    PRIMARY KEY (sink, topic, partition, "offset")
-) WITHOUT ROWID;
+    UNIQUE (sink, topic, partition, "offset")
+);

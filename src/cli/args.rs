@@ -1,10 +1,12 @@
 //! Commands and their options; what each does is in the file of its name.
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use crate::render::Format;
+use crate::reset::Target;
+use crate::tail::Start;
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
 
 /// Change data capture from databases, through one unified log, into databases.
 #[derive(Debug, Parser)]
@@ -244,65 +246,6 @@ pub enum LogAction {
     },
 }
 
-/// How `tail` prints records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// The Debezium 3 envelope
-    Debezium,
-    /// Offset, key, operation and row
-    Json,
-    /// The value's bytes
-    Raw,
-}
-
-/// Where `tail` begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// At the oldest record that is kept.
-    Earliest,
-    /// After the newest.
-    Latest,
-    /// At this offset, in every partition.
-    Offset(u64),
-}
-
-/// Where `offsets reset` moves a sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
-    /// To a place that needs no search.
-    Start(Start),
-    /// To the first record that is not older, in milliseconds since 1970 (UTC).
-    Time(i64),
-}
-
-impl FromStr for Start {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "earliest" => Ok(Start::Earliest),
-            "latest" => Ok(Start::Latest),
-            number => {
-                number.parse().map(Start::Offset).map_err(|_| "earliest, latest or an offset".to_owned())
-            }
-        }
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(start) = text.parse() {
-            return Ok(Target::Start(start));
-        }
-        let wrong = |_| "earliest, latest, an offset, or a time such as 2026-08-01T12:00:00Z".to_owned();
-        let time = humantime::parse_rfc3339_weak(text).map_err(wrong)?;
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Ok(Target::Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,13 +303,6 @@ mod tests {
             let words = std::iter::once("millstream").chain(line.split_whitespace());
             assert_eq!(Args::try_parse_from(words).unwrap_err().exit_code(), 2, "{line}");
         }
-    }
-
-    #[test]
-    fn a_time_is_milliseconds_of_utc() {
-        assert_eq!("1970-01-01T00:00:01.5Z".parse(), Ok(Target::Time(1500)));
-        assert_eq!("2026-08-01 12:00:00".parse(), Ok(Target::Time(1_785_585_600_000)));
-        assert_eq!("12".parse(), Ok(Target::Start(Start::Offset(12))));
     }
 
     #[test]

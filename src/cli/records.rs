@@ -11,7 +11,7 @@ use crate::http::views::Done;
 use crate::registry;
 use crate::render::Format;
 use crate::service;
-use crate::tail::{From, Tail};
+use crate::tail::{Start, Tail};
 
 /// Events sent in one request: enough to amortise an fsync, few enough that a pipe shows progress.
 const PRODUCE_LINES: usize = 1_000;
@@ -19,7 +19,7 @@ const PRODUCE_LINES: usize = 1_000;
 /// What `tail` prints.
 pub struct TailOptions {
     /// Where to begin.
-    pub from: From,
+    pub from: Start,
     /// Wait for more at the end.
     pub follow: bool,
     /// Most records.
@@ -36,7 +36,7 @@ pub async fn tail(config: &Config, topic: &str, options: TailOptions) -> Result<
     match Access::of(config).await? {
         Access::Running(client) => {
             let mut query = vec![
-                ("from", from_text(options.from)),
+                ("from", options.from.to_string()),
                 ("follow", options.follow.to_string()),
                 ("format", format_name(options.format)),
             ];
@@ -79,14 +79,6 @@ fn write(bytes: &[u8]) -> Result<bool> {
     }
 }
 
-fn from_text(from: From) -> String {
-    match from {
-        From::Earliest => "earliest".into(),
-        From::Latest => "latest".into(),
-        From::Offset(offset) => offset.to_string(),
-    }
-}
-
 fn format_name(format: Format) -> String {
     use clap::ValueEnum as _;
     format.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -97,9 +89,6 @@ fn format_name(format: Format) -> String {
 /// # Errors
 /// When the topic cannot take events, or the log refuses.
 pub async fn produce(config: &Config, topic: &str, key: Option<&str>, tombstone: bool) -> Result<()> {
-    if tombstone && key.is_none() {
-        return Err(Error::config("a tombstone needs a key").with_remedy("add --key KEY"));
-    }
     let client = crate::client::Client::connect(config).await?;
     let log = if client.is_none() { Some(service::open_log(config)?) } else { None };
     let names: Vec<_> = config.sources.keys().map(String::as_str).collect();

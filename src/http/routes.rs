@@ -17,11 +17,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::http::views::{DeadLetterView, Done, OffsetView, Status, TopicView};
 use crate::http::{Admin, Refused, metrics, view};
 use crate::log::Log;
+use crate::pipeline::dead_letter::Selection;
 use crate::pipeline::deliver::Command;
 use crate::pipeline::status::now_us;
-use crate::render::{self, Format};
-use crate::reset::{self, To};
-use crate::tail::{From, Tail};
+use crate::render::Format;
+use crate::reset::{self, Target};
+use crate::tail::{Start, Tail};
 
 /// Largest event that `POST /api/topics/{topic}` takes.
 const EVENT_BYTES_MAX: usize = 16 << 20;
@@ -46,6 +47,7 @@ pub(super) fn router() -> Router<Admin> {
         .route("/api/offsets", get(offsets))
         .route("/api/offsets/{sink}/reset", post(reset_offsets))
         .route("/api/dead-letters/{sink}", get(dead_letters))
+        .route("/api/dead-letters/{sink}/{id}", get(dead_letter))
         .route("/api/dead-letters/{sink}/retry", post(retry))
         .route("/api/dead-letters/{sink}/drop", post(drop_letters))
         .layer(DefaultBodyLimit::max(EVENT_BYTES_MAX))
@@ -94,7 +96,7 @@ async fn tail(
     Path(topic): Path<String>,
     Query(query): Query<TailQuery>,
 ) -> std::result::Result<Response, Refused> {
-    let from: From = query.from.as_deref().unwrap_or("earliest").parse()?;
+    let from: Start = query.from.as_deref().unwrap_or("latest").parse().map_err(Error::config)?;
     let format = match &query.format {
         Some(name) => <Format as clap::ValueEnum>::from_str(name, true).map_err(Error::config)?,
         None => Format::default(),
@@ -192,7 +194,7 @@ async fn reset_offsets(
     Query(query): Query<ResetQuery>,
 ) -> Answer<Done> {
     let sink = sink(&admin, &name)?;
-    let to: To = query.to.parse()?;
+    let to: Target = query.to.parse().map_err(Error::config)?;
     let old = sink.status.lock().cursor.clone();
     let cursor = reset::cursor(&*admin.service.log, &sink.subscription, old, query.topic.as_deref(), to).await?;
     ask(&sink.commands, |answer| Command::Reset(cursor, answer)).await?;
@@ -202,38 +204,36 @@ async fn reset_offsets(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LetterQuery {
-    topic: Option<String>,
-    offset: Option<u64>,
+    /// Numbers, with commas between; without it: all.
+    ids: Option<String>,
 }
 
 impl LetterQuery {
-    fn only(&self) -> Result<Option<(String, u64)>> {
-        match (&self.topic, self.offset) {
-            (Some(topic), Some(offset)) => Ok(Some((topic.clone(), offset))),
-            (None, None) => Ok(None),
-            _ => Err(Error::config("a dead letter is named by topic and offset together")),
-        }
+    fn selection(&self) -> Result<Selection> {
+        let Some(ids) = &self.ids else { return Ok(Selection::All) };
+        let ids: std::result::Result<_, _> = ids.split(',').map(str::parse).collect();
+        ids.map(Selection::Ids).map_err(|_| Error::config("ids are whole numbers with commas between"))
     }
 }
 
-async fn dead_letters(
-    State(admin): State<Admin>,
-    Path(name): Path<String>,
-    Query(query): Query<LetterQuery>,
-) -> Answer<Vec<DeadLetterView>> {
+async fn dead_letters(State(admin): State<Admin>, Path(name): Path<String>) -> Answer<Vec<DeadLetterView>> {
     sink(&admin, &name)?;
-    let letters = &admin.service.dead_letters;
-    Ok(Json(match query.only()? {
-        None => letters.list(&name, LETTERS_MAX)?.iter().map(view::dead_letter).collect::<Result<_>>()?,
-        Some((topic, offset)) => match letters.get(&name, &topic, offset)? {
-            Some(letter) => vec![DeadLetterView { record: Some(render::letter(&letter)?), ..view::dead_letter(&letter)? }],
-            None => Vec::new(),
-        },
-    }))
+    let letters = admin.service.dead_letters.list(&name, LETTERS_MAX)?;
+    Ok(Json(letters.iter().map(view::dead_letter).collect::<Result<_>>()?))
 }
 
-async fn retry(State(admin): State<Admin>, Path(name): Path<String>) -> Answer<Done> {
-    let count = ask(&sink(&admin, &name)?.commands, Command::RetryDeadLetters).await?;
+async fn dead_letter(
+    State(admin): State<Admin>,
+    Path((name, id)): Path<(String, u64)>,
+) -> Answer<Option<DeadLetterView>> {
+    sink(&admin, &name)?;
+    let letter = admin.service.dead_letters.get(&name, id)?;
+    Ok(Json(letter.as_ref().map(view::whole_dead_letter).transpose()?))
+}
+
+async fn retry(State(admin): State<Admin>, Path(name): Path<String>, Query(query): Query<LetterQuery>) -> Answer<Done> {
+    let which = query.selection()?;
+    let count = ask(&sink(&admin, &name)?.commands, |answer| Command::RetryDeadLetters(which, answer)).await?;
     Ok(Json(Done { count }))
 }
 
@@ -242,8 +242,8 @@ async fn drop_letters(
     Path(name): Path<String>,
     Query(query): Query<LetterQuery>,
 ) -> Answer<Done> {
-    let only = query.only()?;
-    let count = ask(&sink(&admin, &name)?.commands, |answer| Command::DropDeadLetters(only, answer)).await?;
+    let which = query.selection()?;
+    let count = ask(&sink(&admin, &name)?.commands, |answer| Command::DropDeadLetters(which, answer)).await?;
     Ok(Json(Done { count }))
 }
 

@@ -10,6 +10,7 @@ use crate::http::views::{
 use crate::log::{Log, Subscription, TopicStatus};
 use crate::pipeline::dead_letter::DeadLetter;
 use crate::pipeline::status::{Applied, Captured, Failure, State, now_us};
+use crate::render;
 use crate::service::Service;
 
 /// The whole service.
@@ -170,6 +171,7 @@ pub fn group_offsets(groups: &BTreeMap<String, Cursor>, topics: &[TopicStatus]) 
 /// When the stored record does not decode.
 pub fn dead_letter(letter: &DeadLetter) -> Result<DeadLetterView> {
     Ok(DeadLetterView {
+        id: letter.id,
         topic: letter.topic.to_string(),
         offset: letter.offset,
         op: letter.change()?.op.letter().into(),
@@ -178,4 +180,12 @@ pub fn dead_letter(letter: &DeadLetter) -> Result<DeadLetterView> {
         attempts: letter.attempts,
         record: None,
     })
+}
+
+/// One dead letter with its record.
+///
+/// # Errors
+/// When the stored record does not decode.
+pub fn whole_dead_letter(letter: &DeadLetter) -> Result<DeadLetterView> {
+    Ok(DeadLetterView { record: Some(render::letter(letter)?), ..dead_letter(letter)? })
 }

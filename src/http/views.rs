@@ -176,6 +176,8 @@ pub struct OffsetView {
 /// One row of `GET /api/dead-letters/{sink}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DeadLetterView {
+    /// Number, by which it is named.
+    pub id: u64,
     /// Topic-partition.
     pub topic: String,
     /// Offset.
@@ -188,7 +190,7 @@ pub struct DeadLetterView {
     pub failed_us: i64,
     /// How often it was tried.
     pub attempts: u32,
-    /// The record in Debezium's envelope; only where one letter was asked for, because it is personal data.
+    /// The record in plain JSON; only where one letter was asked for, because it is personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<serde_json::Value>,
 }

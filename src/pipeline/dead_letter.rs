@@ -17,6 +17,8 @@ use crate::pipeline::status::now_us;
 /// One record that waits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
+    /// Its number, by which operators name it.
+    pub id: u64,
     /// Where it came from.
     pub topic: TopicPartition,
     /// Its offset.
@@ -107,7 +109,7 @@ impl DeadLetters {
         let record = &incoming.change.record;
         self.lock()
             .execute(
-                "INSERT INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1)
+                "INSERT INTO dead_letters VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1)
                  ON CONFLICT DO UPDATE SET error = excluded.error, failed_us = excluded.failed_us, attempts = attempts + 1",
                 params![
                     sink,
@@ -144,7 +146,7 @@ impl DeadLetters {
         Ok(Blocked { keys })
     }
 
-    /// A sink's letters in order, at most `limit`, of those from `(topic, offset)` on when given.
+    /// A sink's letters in order of topic and offset, at most `limit`.
     ///
     /// # Errors
     /// When the database cannot be read, or a stored record does not decode.
@@ -153,7 +155,8 @@ impl DeadLetters {
         let mut statement = connection
             .prepare("SELECT * FROM dead_letters WHERE sink = ?1 ORDER BY topic, partition, \"offset\" LIMIT ?2")
             .map_err(unreadable)?;
-        let rows = statement.query_map(params![sink, limit as i64], letter).map_err(unreadable)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![sink, limit], letter).map_err(unreadable)?;
         rows.map(|row| row.map_err(unreadable)?).collect()
     }
 
@@ -161,16 +164,9 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn get(&self, sink: &str, topic: &str, offset: u64) -> Result<Option<DeadLetter>> {
-        let found = self
-            .lock()
-            .query_row(
-                "SELECT * FROM dead_letters WHERE sink = ?1 AND topic = ?2 AND \"offset\" = ?3",
-                params![sink, topic, offset as i64],
-                letter,
-            )
-            .optional()
-            .map_err(unreadable)?;
+    pub fn get(&self, sink: &str, id: u64) -> Result<Option<DeadLetter>> {
+        let sql = "SELECT * FROM dead_letters WHERE sink = ?1 AND id = ?2";
+        let found = self.lock().query_row(sql, params![sink, id as i64], letter).optional().map_err(unreadable)?;
         found.transpose()
     }
 
@@ -185,20 +181,39 @@ impl DeadLetters {
         count.map(|count| count as u64).map_err(unreadable)
     }
 
-    /// Removes letters: one, or all of a sink. Returns how many there were.
+    /// Removes letters of a sink. Returns how many there were.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn remove(&self, sink: &str, only: Option<(&TopicPartition, u64)>) -> Result<u64> {
+    pub fn remove(&self, sink: &str, which: &Selection) -> Result<u64> {
         let connection = self.lock();
-        let removed = match only {
-            None => connection.execute("DELETE FROM dead_letters WHERE sink = ?1", [sink]),
-            Some((of, offset)) => connection.execute(
-                "DELETE FROM dead_letters WHERE sink = ?1 AND topic = ?2 AND partition = ?3 AND \"offset\" = ?4",
-                params![sink, &*of.topic, of.partition, offset as i64],
-            ),
+        let removed = match which {
+            Selection::All => connection.execute("DELETE FROM dead_letters WHERE sink = ?1", [sink]),
+            Selection::Ids(ids) => ids.iter().try_fold(0, |count, id| {
+                let sql = "DELETE FROM dead_letters WHERE sink = ?1 AND id = ?2";
+                Ok(count + connection.execute(sql, params![sink, *id as i64])?)
+            }),
         };
         removed.map(|count| count as u64).map_err(|error| Error::transient("remove dead letters").caused_by(error))
+    }
+}
+
+/// Which letters of a sink an operator means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Every one.
+    All,
+    /// Those with these numbers.
+    Ids(Vec<u64>),
+}
+
+impl Selection {
+    /// Whether a letter is meant.
+    pub fn has(&self, id: u64) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Ids(ids) => ids.contains(&id),
+        }
     }
 }
 
@@ -237,11 +252,12 @@ fn topic(row: &Row<'_>, at: usize) -> rusqlite::Result<TopicPartition> {
 
 fn letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter>> {
     let schema: Vec<u8> = row.get("schema")?;
-    let offset: i64 = row.get("offset")?;
-    let (topic, key, attributes, value) = (topic(row, 1)?, row.get("key")?, row.get("attributes")?, row.get("value")?);
+    let (id, offset): (i64, i64) = (row.get("id")?, row.get("offset")?);
+    let (topic, key, attributes, value) = (topic(row, 2)?, row.get("key")?, row.get("attributes")?, row.get("value")?);
     let (xid, source_us): (i64, i64) = (row.get("source_xid")?, row.get("source_us")?);
     let (error, failed_us, attempts) = (row.get("error")?, row.get("failed_us")?, row.get("attempts")?);
     Ok(Schema::decode(&schema).map(|schema| DeadLetter {
+        id: id as u64,
         topic,
         offset: offset as u64,
         key,

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::log::{Log, LogReader, Subscription};
 use crate::pipeline::Shutdown;
-use crate::pipeline::dead_letter::{Blocked, DeadLetters};
+use crate::pipeline::dead_letter::{Blocked, DeadLetters, Selection};
 use crate::pipeline::retry::Backoff;
 use crate::pipeline::status::{Applied, Failure, NOTICES_MAX, Shared, State, now_us};
 
@@ -56,10 +56,10 @@ pub struct Deliver {
 /// What an operator may ask of a running sink. Done between two commits.
 #[derive(Debug)]
 pub enum Command {
-    /// Apply the dead letters again, in order; answers how many were applied.
-    RetryDeadLetters(oneshot::Sender<Result<u64>>),
-    /// Forget dead letters (all, or one by topic and offset); answers how many.
-    DropDeadLetters(Option<(String, u64)>, oneshot::Sender<Result<u64>>),
+    /// Apply dead letters again, in order; answers how many were applied.
+    RetryDeadLetters(Selection, oneshot::Sender<Result<u64>>),
+    /// Forget dead letters; answers how many.
+    DropDeadLetters(Selection, oneshot::Sender<Result<u64>>),
     /// Move the cursor.
     Reset(Cursor, oneshot::Sender<Result<()>>),
 }
@@ -121,7 +121,7 @@ async fn refuse(commands: &mut mpsc::Receiver<Command>, error: &Error) {
     let Some(command) = commands.recv().await else { return std::future::pending().await };
     let made = || Error::new(error.kind(), format!("the sink is not running: {error}"));
     match command {
-        Command::RetryDeadLetters(answer) | Command::DropDeadLetters(_, answer) => drop(answer.send(Err(made()))),
+        Command::RetryDeadLetters(_, answer) | Command::DropDeadLetters(_, answer) => drop(answer.send(Err(made()))),
         Command::Reset(_, answer) => drop(answer.send(Err(made()))),
     }
 }
@@ -274,12 +274,12 @@ impl Session<'_> {
     async fn obey(&mut self, command: Command) -> Result<()> {
         self.commit().await?;
         match command {
-            Command::RetryDeadLetters(answer) => {
-                let retried = self.retry_dead_letters().await;
+            Command::RetryDeadLetters(which, answer) => {
+                let retried = self.retry_dead_letters(&which).await;
                 tell(answer, retried)
             }
-            Command::DropDeadLetters(only, answer) => {
-                let dropped = self.drop_dead_letters(only);
+            Command::DropDeadLetters(which, answer) => {
+                let dropped = self.drop_dead_letters(&which);
                 tell(answer, dropped)
             }
             Command::Reset(cursor, answer) => {
@@ -289,27 +289,29 @@ impl Session<'_> {
         }
     }
 
-    /// Applies letters in order, each in a commit of its own; a key whose letter fails again stays blocked.
-    async fn retry_dead_letters(&mut self) -> Result<u64> {
+    /// Applies letters in order, each in a commit of its own. A key with a letter that fails again, or that is not
+    /// meant, stays blocked: what came later on that key waits.
+    async fn retry_dead_letters(&mut self, which: &Selection) -> Result<u64> {
         let name = self.deliver.name.clone();
-        let mut failed = Blocked::default();
+        let mut waiting = Blocked::default();
         let mut applied = 0;
         for letter in self.deliver.dead_letters.list(&name, usize::MAX)? {
             let change = letter.change()?;
             let incoming = Incoming { topic: &letter.topic, transaction: letter.transaction(), change };
-            if failed.holds(&incoming) {
+            if !which.has(letter.id) || waiting.holds(&incoming) {
+                waiting.add(&incoming);
                 continue;
             }
             match self.sink.apply(&incoming) {
                 Ok(()) => {
                     // Crash between these two: the letter is applied once more, which changes nothing for a row with a key.
                     self.sink.commit(&self.cursor).await?;
-                    self.deliver.dead_letters.remove(&name, Some((&letter.topic, letter.offset)))?;
+                    self.deliver.dead_letters.remove(&name, &Selection::Ids(vec![letter.id]))?;
                     applied += 1;
                 }
                 Err(error) if error.kind() == Kind::Data => {
                     self.deliver.dead_letters.put(&name, &incoming, &error.to_string())?;
-                    failed.add(&incoming);
+                    waiting.add(&incoming);
                 }
                 Err(error) => return Err(error),
             }
@@ -318,15 +320,8 @@ impl Session<'_> {
         Ok(applied)
     }
 
-    fn drop_dead_letters(&mut self, only: Option<(String, u64)>) -> Result<u64> {
-        let letters = &self.deliver.dead_letters;
-        let dropped = match only {
-            None => letters.remove(&self.deliver.name, None)?,
-            Some((topic, offset)) => match letters.get(&self.deliver.name, &topic, offset)? {
-                Some(letter) => letters.remove(&self.deliver.name, Some((&letter.topic, offset)))?,
-                None => 0,
-            },
-        };
+    fn drop_dead_letters(&mut self, which: &Selection) -> Result<u64> {
+        let dropped = self.deliver.dead_letters.remove(&self.deliver.name, which)?;
         self.recount()?;
         Ok(dropped)
     }

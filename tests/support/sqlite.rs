@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 
 /// Opens a target for reading beside a running sink.
 pub fn open(path: &Path) -> Connection {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("open the target");
+    let connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("open the target");
     connection.busy_timeout(Duration::from_secs(10)).expect("set the busy timeout");
     connection
 }

@@ -74,8 +74,9 @@ impl<'a> Login<'a> {
             }
             method => {
                 let text = format!("log in as {}: method {method} is not supported", self.target.user);
-                Err(Error::new(Kind::Auth, text)
-                    .with_remedy("let pg_hba.conf use scram-sha-256 (or md5, password, cert, trust) for this role"))
+                Err(Error::new(Kind::Auth, text).with_remedy(
+                    "let pg_hba.conf use scram-sha-256 (or md5, password, cert, trust) for this role",
+                ))
             }
         }
     }
@@ -117,7 +118,8 @@ impl<'a> Login<'a> {
             return Err(self.refuse("the server offers no SCRAM-SHA-256"));
         }
         let scram = sasl::ScramSha256::new(self.password()?, binding);
-        frontend::sasl_initial_response(mechanism, scram.message(), out).map_err(|error| self.wrong(error))?;
+        frontend::sasl_initial_response(mechanism, scram.message(), out)
+            .map_err(|error| self.wrong(error))?;
         self.scram = Some(scram);
         Ok(Step::Send)
     }
@@ -189,7 +191,9 @@ mod tests {
     #[test]
     fn required_binding_sends_no_password_without_it() {
         let target = target("postgres://me:pw@h/x?channel_binding=require&sslmode=require");
-        for request in [&b"\0\0\0\x03"[..], b"\0\0\0\x05\x01\x02\x03\x04", b"\0\0\0\x0aSCRAM-SHA-256\0\0", b"\0\0\0\0"] {
+        for request in
+            [&b"\0\0\0\x03"[..], b"\0\0\0\x05\x01\x02\x03\x04", b"\0\0\0\x0aSCRAM-SHA-256\0\0", b"\0\0\0\0"]
+        {
             let mut out = BytesMut::new();
             let mut login = Login::new(&target, true, Some(vec![1; 32]));
             assert_eq!(login.step(request, &mut out).unwrap_err().kind(), Kind::Auth);

@@ -81,7 +81,8 @@ impl Connection {
             socket = encrypt(socket, target, tls).await?;
             if let Socket::Tls(session) = &socket {
                 let chain = session.get_ref().1.peer_certificates();
-                binding = chain.and_then(|chain| chain.first()).and_then(|first| tls::server_end_point(first));
+                binding =
+                    chain.and_then(|chain| chain.first()).and_then(|first| tls::server_end_point(first));
             }
         }
         let encrypted = matches!(socket, Socket::Tls(_));
@@ -144,6 +145,11 @@ impl Connection {
         self.version
     }
 
+    /// True after a query was dropped half-way: the connection is of no more use.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     /// Runs `sql` by simple query. The rows of its last statement that returns any.
     ///
     /// # Errors
@@ -170,12 +176,6 @@ impl Connection {
         }
         self.busy = false;
         failed.map_or(Ok(rows), |failed| Err(error::server(doing, failed)))
-    }
-
-    /// The one value of the one row of `sql`.
-    pub(crate) async fn value(&mut self, doing: &str, sql: &str) -> Result<Option<String>> {
-        let rows = self.query(doing, sql).await?;
-        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
     }
 
     /// Begins `COPY … TO STDOUT`; the data comes by [`Connection::copied`].
@@ -209,11 +209,6 @@ impl Connection {
         }
     }
 
-    /// True when [`Connection::copied`] returns without waiting.
-    pub(crate) fn has_copied(&self) -> bool {
-        self.inbox.is_ready().unwrap_or(true)
-    }
-
     /// Sends START_REPLICATION and waits for the server to switch to the copy-both mode.
     pub(crate) async fn copy_both(mut self, doing: &str, sql: &str) -> Result<(Socket, Inbox)> {
         self.begin(doing, sql).await?;
@@ -232,7 +227,9 @@ impl Connection {
 
     async fn begin(&mut self, doing: &str, sql: &str) -> Result<()> {
         if self.busy {
-            return Err(Error::transient(format!("{doing}: the connection was left in the middle of a query")));
+            return Err(Error::transient(format!(
+                "{doing}: the connection was left in the middle of a query"
+            )));
         }
         let mut out = BytesMut::new();
         frontend::query(sql, &mut out).map_err(|error| Error::config(doing).caused_by(error))?;
@@ -327,7 +324,9 @@ async fn encrypt(socket: Socket, target: &Target, tls: &Connector) -> Result<Soc
             b'N' if target.tls.mode == SslMode::Prefer => return Ok(Socket::Tcp(tcp)),
             b'N' => {
                 return Err(Error::config(format!("open TLS session: {} has no TLS", target.address()))
-                    .with_remedy("set ssl=on in postgresql.conf, or sslmode=disable in the url on a trusted network"));
+                    .with_remedy(
+                        "set ssl=on in postgresql.conf, or sslmode=disable in the url on a trusted network",
+                    ));
             }
             _ => return Err(Error::transient("ask for TLS: the server answered something else")),
         }
@@ -337,12 +336,14 @@ async fn encrypt(socket: Socket, target: &Target, tls: &Connector) -> Result<Soc
 
 /// Refused by pg_hba.conf, or TLS did not come about.
 fn may_try_again(error: &Error) -> bool {
-    error::sqlstate(error) == Some("28000") || (error.kind() != Kind::Auth && error.to_string().contains("TLS"))
+    error::sqlstate(error) == Some("28000")
+        || (error.kind() != Kind::Auth && error.to_string().contains("TLS"))
 }
 
 /// `15.18 (Debian …)`, `17beta1`.
 fn version_number(text: &str) -> u32 {
-    let mut parts = text.split(|char: char| !char.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts =
+        text.split(|char: char| !char.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
     parts.next().unwrap_or(0).saturating_mul(10_000).saturating_add(parts.next().unwrap_or(0))
 }
 

@@ -31,8 +31,8 @@ impl ServerError {
             // Missing grant.
             "42501" => Kind::Auth,
             // Unknown database, object or column, syntax, wal_level, invalid names and parameter values.
-            "3D000" | "55000" | "0A000" | "22023" | "42704" | "42P01" | "42703" | "42601" | "42602" | "42710"
-            | "3F000" | "42809" => Kind::Config,
+            "3D000" | "55000" | "0A000" | "22023" | "42704" | "42P01" | "42703" | "42601" | "42602"
+            | "42710" | "3F000" | "42809" => Kind::Config,
             // The WAL that the slot needs has been removed.
             "58P01" => Kind::Lost,
             "XX001" | "XX002" => Kind::Corrupt,

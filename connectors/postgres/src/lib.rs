@@ -1,10 +1,46 @@
-//! The Postgres source: logical replication over its own connection.
+//! The Postgres source: an initial copy and logical replication, over its own connection.
+//!
+//! `connection` speaks the protocol (`wire`, `socket`, `tls`, `auth` below it); `catalog` and `setup` look at the server
+//! and prepare it; `snapshot` copies, `stream` follows, by the same `changes` and `types`; `source` goes from one to the
+//! other. Positions (`lsn`) are the ends of transactions; what is confirmed upstream is durable in the log (I1).
 
 mod auth;
+mod catalog;
+mod changes;
 mod connection;
 mod error;
-pub mod options;
+mod lsn;
+mod monitor;
+mod options;
+mod pgoutput;
+mod setup;
+mod snapshot;
 mod socket;
+mod source;
+mod stream;
 mod target;
+mod task;
 mod tls;
+mod types;
 mod wire;
+
+pub use options::{Checked, Options, Snapshot};
+
+use connector_api::{Finding, Result, Source};
+use std::sync::Arc;
+
+/// A source named `name` (the prefix of its topics) with checked options; it connects at `start`.
+///
+/// # Errors
+/// [`connector_api::Kind::Config`], naming the option that is wrong.
+pub fn source(name: &str, options: &Options) -> Result<Box<dyn Source>> {
+    Ok(Box::new(source::Postgres::new(options.check(name)?)))
+}
+
+/// Everything that keeps the source `name` from working, or will; looks only. Needs a tokio runtime.
+///
+/// # Errors
+/// [`connector_api::Kind::Config`] when the options themselves are wrong; the server's faults are findings.
+pub async fn check(name: &str, options: &Options) -> Result<Vec<Finding>> {
+    Ok(setup::check::check(Arc::new(options.check(name)?)).await)
+}

@@ -159,7 +159,8 @@ enum Glob {
 
 impl Pattern {
     fn parse(text: &str) -> Result<Pattern> {
-        let wrong = || Error::config(format!("check option tables: {text:?} is not schema.table or a pattern of it"));
+        let wrong =
+            || Error::config(format!("check option tables: {text:?} is not schema.table or a pattern of it"));
         let mut parts = vec![Vec::new()];
         let mut quoted = false;
         let mut chars = text.chars().peekable();
@@ -249,7 +250,10 @@ mod tests {
     fn options_are_checked() {
         let good = Options::new("postgres://me:secret@h/x", &["users"]);
         let checked = good.check("my-shop").unwrap();
-        assert_eq!((checked.slot.as_str(), checked.publication.as_str()), ("millstream_my_shop", "millstream_my_shop"));
+        assert_eq!(
+            (checked.slot.as_str(), checked.publication.as_str()),
+            ("millstream_my_shop", "millstream_my_shop")
+        );
         assert!(!format!("{good:?}{checked:?}").contains("secret"));
         for change in [
             (|o| o.tables.clear()) as fn(&mut Options),

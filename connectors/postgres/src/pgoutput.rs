@@ -20,13 +20,21 @@ pub(crate) enum Message<'a> {
     Begin(Begin),
     Commit(Commit),
     Relation(Relation),
-    Insert { relation: u32, new: Tuple<'a> },
-    Update { relation: u32, old: Option<Old<'a>>, new: Tuple<'a> },
-    Delete { relation: u32, old: Old<'a> },
+    Insert {
+        relation: u32,
+        new: Tuple<'a>,
+    },
+    Update {
+        relation: u32,
+        old: Option<Old<'a>>,
+        new: Tuple<'a>,
+    },
+    Delete {
+        relation: u32,
+        old: Old<'a>,
+    },
     Truncate(Truncate<'a>),
-    /// `pg_logical_emit_message`: ours is the heartbeat, others are not captured.
-    Emitted { transactional: bool, lsn: u64 },
-    /// Origin and Type: nothing that we need.
+    /// Origin, Type, and what `pg_logical_emit_message` wrote, our heartbeat too: nothing that we need.
     Ignored,
 }
 
@@ -132,6 +140,7 @@ impl<'a> Tuple<'a> {
     }
 
     /// True after all columns were read and nothing was malformed or left over.
+    #[cfg(test)]
     pub(crate) fn is_whole(&self) -> bool {
         !self.fields.is_bad() && self.fields.rest().is_empty()
     }
@@ -200,11 +209,7 @@ pub(crate) fn message(body: &[u8]) -> Result<Message<'_>> {
             fields.u8();
             Message::Truncate(Truncate(fields.take(count.saturating_mul(4))))
         }
-        b'M' => {
-            let transactional = fields.u8() & 1 == 1;
-            Message::Emitted { transactional, lsn: fields.u64() }
-        }
-        b'O' | b'Y' => Message::Ignored,
+        b'O' | b'Y' | b'M' => Message::Ignored,
         tag => return Err(Error::corrupt(format!("decode replication message: unknown tag {tag:#04x}"))),
     };
     if fields.is_bad() { Err(malformed("replication message")) } else { Ok(message) }

@@ -27,7 +27,9 @@ impl Socket {
         match &target.host {
             Host::Unix(directory) => {
                 let path = target.socket_path(directory);
-                Ok(Socket::Unix(UnixStream::connect(path).await.map_err(|error| connection(context(), error))?))
+                Ok(Socket::Unix(
+                    UnixStream::connect(path).await.map_err(|error| connection(context(), error))?,
+                ))
             }
             Host::Tcp(host) => {
                 let tcp = TcpStream::connect((host.as_str(), target.port)).await;
@@ -56,7 +58,10 @@ fn prepare(tcp: &TcpStream, target: &Target) -> io::Result<()> {
     sockopt::set_tcp_keepidle(tcp, Duration::from_secs(10))?;
     sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(5))?;
     sockopt::set_tcp_keepcnt(tcp, 4)?;
-    sockopt::set_tcp_user_timeout(tcp, u32::try_from(target.tcp_user_timeout.as_millis()).unwrap_or(u32::MAX))?;
+    sockopt::set_tcp_user_timeout(
+        tcp,
+        u32::try_from(target.tcp_user_timeout.as_millis()).unwrap_or(u32::MAX),
+    )?;
     Ok(())
 }
 

@@ -172,7 +172,9 @@ impl Draft {
             "sslrootcert" => self.tls.root = (value != "system").then(|| value.into()),
             "sslcert" => self.tls.certificate = Some(value.into()),
             "sslkey" => self.tls.key = Some(value.into()),
-            "sslnegotiation" => self.tls.direct = choose(key, &value, &[("postgres", false), ("direct", true)])?,
+            "sslnegotiation" => {
+                self.tls.direct = choose(key, &value, &[("postgres", false), ("direct", true)])?
+            }
             "channel_binding" => {
                 use ChannelBinding::*;
                 let all = [("disable", Disable), ("prefer", Prefer), ("require", Require)];
@@ -184,7 +186,8 @@ impl Draft {
             "options" => self.options = Some(value),
             "target_session_attrs" if value == "any" => {}
             "target_session_attrs" => {
-                let why = format!("target_session_attrs={value} is not supported; name the one host to read from");
+                let why =
+                    format!("target_session_attrs={value} is not supported; name the one host to read from");
                 return Err(refuse(&why));
             }
             _ => return Err(refuse(&format!("unknown parameter {key:?}; there are {PARAMETERS}"))),
@@ -198,7 +201,9 @@ impl Draft {
         }
         let port = match self.port.as_deref() {
             None | Some("") => 5432,
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| refuse("the port is no port"))?,
+            Some(port) => {
+                port.parse().ok().filter(|port| *port != 0).ok_or_else(|| refuse("the port is no port"))?
+            }
         };
         let host = match self.host.as_str() {
             "" => Host::Tcp("localhost".into()),
@@ -216,7 +221,8 @@ impl Draft {
         if self.tls.direct && !strict {
             return Err(refuse("sslnegotiation=direct needs sslmode=require or stricter"));
         }
-        let nul = [&user, &self.database].into_iter().chain(self.password.iter()).any(|text| text.contains('\0'));
+        let nul =
+            [&user, &self.database].into_iter().chain(self.password.iter()).any(|text| text.contains('\0'));
         if nul {
             return Err(refuse("a zero byte"));
         }

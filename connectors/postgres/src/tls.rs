@@ -60,8 +60,10 @@ impl Connector {
     pub(crate) async fn connect(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>> {
         self.tls.connect(self.name.clone(), tcp).await.map_err(|error| {
             let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            let config = matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)));
-            let made = if config { Error::config("open TLS session") } else { Error::transient("open TLS session") };
+            let config =
+                matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)));
+            let made =
+                if config { Error::config("open TLS session") } else { Error::transient("open TLS session") };
             made.caused_by(error)
         })
     }

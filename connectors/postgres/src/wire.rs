@@ -58,11 +58,6 @@ impl Inbox {
         Ok(Some(Frame { tag, body: self.bytes.get(body).unwrap_or_default() }))
     }
 
-    /// Puts the frame that `next` returned last, of a body of `len` bytes, back.
-    pub(crate) fn put_back(&mut self, len: usize) {
-        self.start = self.start.saturating_sub(len + 5);
-    }
-
     /// Room for the next read: never empty. Grows only in proportion to what has really arrived, so that a
     /// length that the peer made up allocates nothing (I12).
     pub(crate) fn room(&mut self) -> &mut [u8] {
@@ -196,7 +191,8 @@ pub(crate) fn data_row(body: &[u8]) -> Result<Vec<Option<String>>> {
     for _ in 0..count {
         let value = match fields.i32() {
             -1 => None,
-            len => match usize::try_from(len).ok().and_then(|len| std::str::from_utf8(fields.take(len)).ok()) {
+            len => match usize::try_from(len).ok().and_then(|len| std::str::from_utf8(fields.take(len)).ok())
+            {
                 Some(text) => Some(text.to_owned()),
                 None => return Err(malformed("row")),
             },

@@ -32,9 +32,9 @@ fn roots(tls: &Tls) -> Result<RootCertStore> {
     match &tls.root {
         Some(path) => {
             for certificate in certificates(path)? {
-                store
-                    .add(certificate)
-                    .map_err(|error| Error::config(format!("use root of {}", path.display())).caused_by(error))?;
+                store.add(certificate).map_err(|error| {
+                    Error::config(format!("use root of {}", path.display())).caused_by(error)
+                })?;
             }
         }
         None => {

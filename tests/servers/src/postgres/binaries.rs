@@ -30,9 +30,14 @@ static FOUND: LazyLock<Vec<Binaries>> = LazyLock::new(|| {
 });
 
 impl Binaries {
+    /// The server to use, if there is one.
+    pub fn look() -> Option<Self> {
+        FOUND.first().cloned()
+    }
+
     /// The server to use unless a test asks for a major: `MILLSTREAM_PG_BINDIR`, then PATH, then what is installed.
     pub fn installed() -> Self {
-        FOUND.first().cloned().expect("no PostgreSQL server 14 or newer found; run scripts/setup")
+        Self::look().expect("no PostgreSQL server 14 or newer found; run scripts/setup")
     }
 
     /// The server of one major, when this machine has it (`scripts/postgres-versions` fetches them).
