@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
+use connector_api::options::Size;
+use connector_api::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +23,7 @@ pub struct Options {
     pub foreign_keys: bool,
     /// Memory for pages of the database, such as `64MiB`. Random updates of a table larger than this read the disk.
     #[serde(default = "cache_size")]
-    #[schemars(with = "String")]
-    pub cache_size: ByteSize,
+    pub cache_size: Size,
 }
 
 impl Options {
@@ -31,14 +31,25 @@ impl Options {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Options { path: path.into(), create_tables: true, foreign_keys: false, cache_size: cache_size() }
     }
+
+    /// Checks what can be checked without the database.
+    ///
+    /// # Errors
+    /// [`connector_api::Kind::Config`], naming the option.
+    pub fn check(&self, _sink: &str) -> Result<()> {
+        if self.path.as_os_str().is_empty() {
+            return Err(Error::config("check option path: it is empty"));
+        }
+        Ok(())
+    }
 }
 
 fn yes() -> bool {
     true
 }
 
-fn cache_size() -> ByteSize {
-    ByteSize::mib(64)
+fn cache_size() -> Size {
+    Size::mib(64)
 }
 
 #[cfg(test)]
@@ -51,7 +62,7 @@ mod tests {
         assert_eq!(read, Options::new("a.db"));
         let read: Options =
             serde_json::from_str(r#"{"path": "a.db", "cache_size": "256MiB", "create_tables": false}"#).unwrap();
-        assert_eq!(read.cache_size.as_u64(), 256 << 20);
+        assert_eq!(read.cache_size, Size::mib(256));
         assert!(!read.create_tables);
     }
 
