@@ -19,7 +19,6 @@ mod redact;
 mod schema;
 mod settings;
 mod sink;
-mod sqlite;
 #[cfg(test)]
 mod tests;
 mod variables;

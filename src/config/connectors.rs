@@ -46,13 +46,13 @@ macro_rules! connectors {
 connectors! {
     /// A source's connector and its options.
     SourceConnector {
-        "postgres" => Postgres(connector_postgres::options::Options),
+        "postgres" => Postgres(connector_postgres::Options),
     }
 }
 
 connectors! {
     /// A sink's connector and its options.
     SinkConnector {
-        "sqlite" => Sqlite(super::sqlite::SqliteOptions),
+        "sqlite" => Sqlite(connector_sqlite::Options),
     }
 }
