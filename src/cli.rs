@@ -78,7 +78,9 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Demo => return crate::demo::run().await,
-        Command::Status { config, output, watch } => status::status(&load(&config)?, output.json, watch).await?,
+        Command::Status { config, output, watch } => {
+            status::status(&load(&config)?, output.json, watch).await?
+        }
         Command::Topics { config, output } => status::topics(&load(&config)?, output.json).await?,
         Command::Tail { config, topic, from, follow, format, limit } => {
             let options = records::TailOptions { from, follow, limit, format };
@@ -96,7 +98,9 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::DeadLetters { config, action } => {
             let config = load(&config)?;
             match action {
-                DeadLetters::List { sink, output } => dead_letters::list(&config, sink.as_deref(), output.json).await?,
+                DeadLetters::List { sink, output } => {
+                    dead_letters::list(&config, sink.as_deref(), output.json).await?
+                }
                 DeadLetters::Show { sink, id, output: _ } => dead_letters::show(&config, &sink, id).await?,
                 DeadLetters::Retry(letters) => dead_letters::retry(&config, &letters).await?,
                 DeadLetters::Drop(letters) => dead_letters::forget(&config, &letters).await?,

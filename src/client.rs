@@ -41,7 +41,9 @@ impl Client {
             ))
             .with_remedy("set admin.listen to the address of the running service")),
             Err(error) if error.is_connect() => Ok(None),
-            Err(error) => Err(Error::transient(format!("ask the service at {}", config.admin.listen)).caused_by(error)),
+            Err(error) => {
+                Err(Error::transient(format!("ask the service at {}", config.admin.listen)).caused_by(error))
+            }
         }
     }
 
@@ -65,7 +67,12 @@ impl Client {
     ///
     /// # Errors
     /// What the service answered.
-    pub async fn post<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)], body: Vec<u8>) -> Result<T> {
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: Vec<u8>,
+    ) -> Result<T> {
         decode(self.send(self.request(Method::POST, path).query(query).body(body)).await?).await
     }
 
@@ -78,14 +85,16 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let answer = request.send().await.map_err(|error| Error::transient("ask the service").caused_by(error))?;
+        let answer =
+            request.send().await.map_err(|error| Error::transient("ask the service").caused_by(error))?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let status = answer.status();
-        let problem = answer.json::<Problem>().await.map_err(|error| {
-            Error::transient(format!("the service answered {status}")).caused_by(error)
-        })?;
+        let problem = answer
+            .json::<Problem>()
+            .await
+            .map_err(|error| Error::transient(format!("the service answered {status}")).caused_by(error))?;
         let error = Error::new(kind(&problem.kind), problem.error);
         Err(match problem.remedy {
             Some(remedy) => error.with_remedy(remedy),

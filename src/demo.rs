@@ -25,11 +25,31 @@ const SHOP: &str = "
 
 /// The services downstream: what each keeps, as a query on its own database and the same on the shop.
 const COPIES: [Copy; 5] = [
-    Copy { service: "billing", sql: "SELECT id, email, full_name FROM customers", shop: "SELECT id, email, name FROM users" },
-    Copy { service: "billing", sql: "SELECT id, user_id, amount, paid FROM orders", shop: "SELECT id, user_id, amount, paid::int FROM orders" },
-    Copy { service: "newsletter", sql: "SELECT id, address FROM recipients", shop: "SELECT id, email FROM users" },
-    Copy { service: "analytics", sql: "SELECT id, email, name, phone FROM users", shop: "SELECT id, email, name, phone FROM users" },
-    Copy { service: "analytics", sql: "SELECT id, user_id, amount, paid FROM orders", shop: "SELECT id, user_id, amount, paid::int FROM orders" },
+    Copy {
+        service: "billing",
+        sql: "SELECT id, email, full_name FROM customers",
+        shop: "SELECT id, email, name FROM users",
+    },
+    Copy {
+        service: "billing",
+        sql: "SELECT id, user_id, amount, paid FROM orders",
+        shop: "SELECT id, user_id, amount, paid::int FROM orders",
+    },
+    Copy {
+        service: "newsletter",
+        sql: "SELECT id, address FROM recipients",
+        shop: "SELECT id, email FROM users",
+    },
+    Copy {
+        service: "analytics",
+        sql: "SELECT id, email, name, phone FROM users",
+        shop: "SELECT id, email, name, phone FROM users",
+    },
+    Copy {
+        service: "analytics",
+        sql: "SELECT id, user_id, amount, paid FROM orders",
+        shop: "SELECT id, user_id, amount, paid::int FROM orders",
+    },
 ];
 
 /// Runs the demo. The exit code is 0 only when every copy agreed at every step.
@@ -128,23 +148,32 @@ impl Demo {
         loop {
             match copies::rows(&billing, both)?.first().map(|row| row.join(" and ")).as_deref() {
                 Some("1 and 3") => break,
-                Some("0 and 0") if began.elapsed() < PATIENCE => std::thread::sleep(Duration::from_micros(200)),
+                Some("0 and 0") if began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_micros(200))
+                }
                 seen => return Err(Error::data(format!("billing showed half a transaction: {seen:?}"))),
             }
         }
-        note(&format!("billing had nothing of it, then all of it, {} after the commit", span(began.elapsed())));
+        note(&format!(
+            "billing had nothing of it, then all of it, {} after the commit",
+            span(began.elapsed())
+        ));
         self.agreed().map(drop)
     }
 
     fn schema_change(&mut self) -> Result<()> {
         step("ALTER TABLE users ADD COLUMN country");
-        self.shop.execute("ALTER TABLE users ADD COLUMN country text; UPDATE users SET country = 'NL' WHERE id <= 100");
+        self.shop.execute(
+            "ALTER TABLE users ADD COLUMN country text; UPDATE users SET country = 'NL' WHERE id <= 100",
+        );
         let analytics = self.directory.path().join("analytics.db");
         let took = self.until("the new column is filled", || {
             let count = copies::rows(&analytics, "SELECT count(*) FROM users WHERE country = 'NL'");
             Ok(count.is_ok_and(|rows| rows == [["100"]]))
         })?;
-        note(&format!("analytics has the column and its 100 values, {took} later; billing, which did not ask for it, has not"));
+        note(&format!(
+            "analytics has the column and its 100 values, {took} later; billing, which did not ask for it, has not"
+        ));
         self.agreed().map(drop)
     }
 
@@ -173,7 +202,10 @@ impl Demo {
     fn found(&self, id: u64) -> Result<usize> {
         COPIES.iter().try_fold(0, |count, copy| {
             let column = if copy.sql.contains("user_id") { "user_id" } else { "id" };
-            let rows = copies::rows(&copy.path(self.directory.path()), &format!("{} WHERE {column} = {id}", copy.sql))?;
+            let rows = copies::rows(
+                &copy.path(self.directory.path()),
+                &format!("{} WHERE {column} = {id}", copy.sql),
+            )?;
             Ok(count + rows.len())
         })
     }
@@ -203,7 +235,10 @@ impl Demo {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        Err(Error::data(format!("after {PATIENCE:?} a copy still differs: {}", differing.unwrap_or_default())))
+        Err(Error::data(format!(
+            "after {PATIENCE:?} a copy still differs: {}",
+            differing.unwrap_or_default()
+        )))
     }
 
     fn until(&self, what: &str, done: impl Fn() -> Result<bool>) -> Result<String> {
@@ -249,7 +284,13 @@ fn start(directory: &Path, config: &Path) -> Result<Child> {
     let log = std::fs::File::options().create(true).append(true).open(directory.join("millstream.log"));
     let log = log.map_err(|error| Error::io("open millstream.log", error))?;
     let mut command = command()?;
-    command.arg("run").arg(config).current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command
+        .arg("run")
+        .arg(config)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
     command.spawn().map_err(|error| Error::io("start millstream", error))
 }
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -53,7 +53,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let admin = Admin { service, config };
-    let app: Router = routes::router().layer(middleware::from_fn_with_state(admin.clone(), authorize)).with_state(admin);
+    let app: Router =
+        routes::router().layer(middleware::from_fn_with_state(admin.clone(), authorize)).with_state(admin);
     axum::serve(listener, app)
         .with_graceful_shutdown(stop)
         .await
@@ -64,18 +65,7 @@ pub async fn serve(
 /// only a loopback address is allowed (the configuration checks that), and then the `Host` must be one, too, so that a
 /// web page cannot reach the API through a name of its own.
 async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> Response {
-    if request.uri().path() == "/healthz" {
-        return next.run(request).await;
-    }
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let allowed = match &admin.config.admin.token {
-        Some(token) => {
-            let given = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-            given.is_some_and(|given| given.as_bytes().ct_eq(token.expose().as_bytes()).into())
-        }
-        None => header(header::HOST).is_none_or(is_loopback),
-    };
-    if allowed {
+    if request.uri().path() == "/healthz" || is_allowed(&admin.config, request.headers()) {
         return next.run(request).await;
     }
     let problem = Problem {
@@ -84,6 +74,17 @@ async fn authorize(State(admin): State<Admin>, request: Request, next: Next) -> 
         remedy: Some("send the token of admin.token as  Authorization: Bearer TOKEN".into()),
     };
     (StatusCode::UNAUTHORIZED, Json(problem)).into_response()
+}
+
+fn is_allowed(config: &Config, headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match &config.admin.token {
+        Some(token) => {
+            let given = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+            given.is_some_and(|given| given.as_bytes().ct_eq(token.expose().as_bytes()).into())
+        }
+        None => header(header::HOST).is_none_or(is_loopback),
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

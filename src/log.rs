@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use connector_api::{Batch, BoxFuture, Cursor, Delivery, LogId, Position, Result, Schema, TopicPartition, mapping};
+use connector_api::{
+    Batch, BoxFuture, Cursor, Delivery, LogId, Position, Result, Schema, TopicPartition, mapping,
+};
 
 /// Append, read, and the bookkeeping of consumers. Every engine passes the suite in [`conformance`].
 ///

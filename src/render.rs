@@ -26,8 +26,11 @@ pub struct SourceInfo {
     /// The database.
     pub database: String,
     /// Reads the connector's own position of a transaction into fields of the `source` block.
-    pub position: Option<fn(&[u8]) -> Vec<(&'static str, Json)>>,
+    pub position: Option<DescribePosition>,
 }
+
+/// Fields of the `source` block, from the position of a transaction.
+pub type DescribePosition = fn(&[u8]) -> Vec<(&'static str, Json)>;
 
 /// The lines of one record, without line ends.
 ///

@@ -77,13 +77,21 @@ pub async fn cursor(
         cursor.next.insert(known.topic, next);
     }
     match (found, topic) {
-        (false, Some(topic)) => Err(Error::config(format!("the sink takes no topic {topic:?} that holds anything"))),
+        (false, Some(topic)) => {
+            Err(Error::config(format!("the sink takes no topic {topic:?} that holds anything")))
+        }
         _ => Ok(cursor),
     }
 }
 
 /// The offset of the first record whose transaction was committed at or after `time`.
-async fn first_since(log: &dyn Log, topic: &TopicPartition, earliest: u64, end: u64, time: i64) -> Result<u64> {
+async fn first_since(
+    log: &dyn Log,
+    topic: &TopicPartition,
+    earliest: u64,
+    end: u64,
+    time: i64,
+) -> Result<u64> {
     let mut cursor = Cursor::start(log.id());
     cursor.advance(topic, earliest);
     let mut reader = log.subscribe(Subscription { patterns: vec![topic.topic.to_string()] }, cursor)?;
@@ -111,7 +119,11 @@ mod tests {
         assert_eq!("1970-01-01T00:00:01.5Z".parse(), Ok(Target::Time(1_500_000)));
         assert_eq!("2026-08-01 12:00:00".parse(), Ok(Target::Time(1_785_585_600_000_000)));
         assert_eq!("12".parse(), Ok(Target::Start(Start::Offset(12))));
-        for target in [Target::Time(1_785_585_600_000_000), Target::Start(Start::Earliest), Target::Start(Start::Offset(7))] {
+        for target in [
+            Target::Time(1_785_585_600_000_000),
+            Target::Start(Start::Earliest),
+            Target::Start(Start::Offset(7)),
+        ] {
             assert_eq!(target.to_string().parse(), Ok(target));
         }
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use connector_api::{Error, Kind, Result, TopicPartition};
+use connector_api::{Error, Kind, Result};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::{Config, Engine, Retry};
-use crate::log::{Log, Subscription, embedded, memory};
+use crate::log::{Log, Subscription, TopicStatus, embedded, memory};
 use crate::pipeline::capture::Capture;
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::deliver::{Command, Deliver, ErrorPolicy};
@@ -104,8 +104,11 @@ impl Service {
             let status = Arc::new(Shared::default());
             let info = registry::source_info(connector);
             sources.insert(name.clone(), SourceHandle { status: status.clone(), info });
-            let (name, log, until, config) = (name.clone(), log.clone(), until_sources.clone(), config.clone());
-            loops.sources.push(spawn(format!("source-{name}"), move || capture(name, config, log, status).run(until))?);
+            let (name, log, until, config) =
+                (name.clone(), log.clone(), until_sources.clone(), config.clone());
+            loops.sources.push(spawn(format!("source-{name}"), move || {
+                capture(name, config, log, status).run(until)
+            })?);
         }
         forget_groups(config, &*log)?;
         let mut sinks = BTreeMap::new();
@@ -129,7 +132,12 @@ impl Service {
         };
         for (name, source) in &self.sources {
             let status = source.status.lock();
-            note("source", name, status.state, status.failure.as_ref().map(|failure| failure.message.as_str()));
+            note(
+                "source",
+                name,
+                status.state,
+                status.failure.as_ref().map(|failure| failure.message.as_str()),
+            );
         }
         for (name, sink) in &self.sinks {
             let status = sink.status.lock();
@@ -147,7 +155,9 @@ impl Service {
                 () = tokio::time::sleep(CLEAN_EVERY) => {}
             }
             match self.log.clean().await {
-                Ok(cleaned) if cleaned != crate::log::Cleaned::default() => info!(?cleaned, "cleaned the log"),
+                Ok(cleaned) if cleaned != crate::log::Cleaned::default() => {
+                    info!(?cleaned, "cleaned the log")
+                }
                 Ok(_) => {}
                 Err(error) => warn!(remedy = error.remedy(), "clean the log: {error}"),
             }
@@ -162,7 +172,7 @@ impl Service {
         while !self.sources_caught_up()? {
             tokio::time::sleep(CAUGHT_UP_EVERY).await;
         }
-        let ends: Vec<_> = self.log.topics().into_iter().map(|topic| (topic.topic, topic.end)).collect();
+        let ends = self.log.topics();
         while !self.sinks_have(&ends)? {
             tokio::time::sleep(CAUGHT_UP_EVERY).await;
         }
@@ -181,16 +191,16 @@ impl Service {
         Ok(all)
     }
 
-    fn sinks_have(&self, ends: &[(TopicPartition, u64)]) -> Result<bool> {
+    fn sinks_have(&self, ends: &[TopicStatus]) -> Result<bool> {
         let mut all = true;
         for (name, sink) in &self.sinks {
             let status = sink.status.lock();
             if let (State::Failed, Some(failure)) = (status.state, &status.failure) {
                 return Err(failed("sink", name, &failure.message, failure.remedy.as_deref()));
             }
-            let wanted = ends.iter().filter(|(topic, _)| sink.subscription.wants(&topic.topic));
+            let wanted = ends.iter().filter(|end| sink.subscription.wants(&end.topic.topic));
             let Some(cursor) = &status.cursor else { return Ok(false) };
-            all &= wanted.into_iter().all(|(topic, end)| cursor.get(topic) >= *end);
+            all &= wanted.into_iter().all(|topic| cursor.get(&topic.topic).max(topic.earliest) >= topic.end);
         }
         Ok(all)
     }
@@ -245,8 +255,9 @@ fn deliver(
     dead_letters: &DeadLetters,
 ) -> (SinkHandle, Deliver) {
     let sink = &config.sinks[name];
-    let mapping = Arc::new(registry::mapping(config, sink));
-    let subscription = Subscription { patterns: mapping.rules.iter().map(|rule| rule.topic.clone()).collect() };
+    let mapping = registry::mapping(config, sink);
+    let subscription =
+        Subscription { patterns: mapping.rules.iter().map(|rule| rule.topic.clone()).collect() };
     let status: Arc<Shared<Applied>> = Arc::default();
     let (commands, ear) = mpsc::channel(COMMANDS_MAX);
     let retries_max = match sink.rules.on_error.retry {
@@ -257,7 +268,7 @@ fn deliver(
     let handle = SinkHandle { status: status.clone(), subscription: subscription.clone(), commands };
     let (owned, config) = (name.to_owned(), config.clone());
     let make = move || match config.sinks.get(&owned) {
-        Some(sink) => registry::sink(&owned, sink, &mapping),
+        Some(sink) => registry::sink(&owned, sink, mapping.clone()),
         None => Err(Error::config(format!("no sink {owned}"))),
     };
     let deliver = Deliver {

@@ -29,7 +29,9 @@ impl FromStr for Start {
         match text {
             "earliest" => Ok(Start::Earliest),
             "latest" => Ok(Start::Latest),
-            number => number.parse().map(Start::Offset).map_err(|_| "earliest, latest or an offset".to_owned()),
+            number => {
+                number.parse().map(Start::Offset).map_err(|_| "earliest, latest or an offset".to_owned())
+            }
         }
     }
 }
@@ -76,7 +78,11 @@ impl Tail {
         let known = topics.iter().find(|known| known.topic == of);
         if known.is_none() && !follow {
             let names: Vec<_> = topics.iter().map(|topic| topic.topic.to_string()).collect();
-            let remedy = if names.is_empty() { "no topic holds anything yet".into() } else { format!("topics: {}", names.join(", ")) };
+            let remedy = if names.is_empty() {
+                "no topic holds anything yet".into()
+            } else {
+                format!("topics: {}", names.join(", "))
+            };
             return Err(Error::config(format!("no topic {topic:?}")).with_remedy(remedy));
         }
         let (earliest, end) = known.map_or((0, 0), |known| (known.earliest, known.end));
@@ -88,7 +94,16 @@ impl Tail {
         let mut cursor = Cursor::start(log.id());
         cursor.advance(&of, next);
         let reader = log.subscribe(Subscription { patterns: vec![topic.to_owned()] }, cursor)?;
-        Ok(Tail { reader, follow, left: limit.unwrap_or(u64::MAX), end, next, format, info, lines: VecDeque::new() })
+        Ok(Tail {
+            reader,
+            follow,
+            left: limit.unwrap_or(u64::MAX),
+            end,
+            next,
+            format,
+            info,
+            lines: VecDeque::new(),
+        })
     }
 
     /// The next line; `None` at the end, which a tail that follows reaches only by its limit. Cancel-safe.

@@ -17,7 +17,8 @@ pub fn start(settings: &Settings) -> Result<()> {
             .caused_by(error)
             .with_remedy("for example  MILLSTREAM_TRACE=info,millstream=debug")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let started = match settings.trace_format {
         TraceFormat::Json => builder.json().try_init(),
         TraceFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -33,10 +33,11 @@ impl<'c> Access<'c> {
         if config.log.engine == Engine::Memory {
             return Err(not_running(config).within("the memory engine leaves nothing to read"));
         }
-        let log = embedded::Embedded::open_read_only(&config.log.path).map_err(|error| match error.kind() {
-            connector_api::Kind::Config => error.with_remedy("start the service:  millstream run CONFIG"),
-            _ => error,
-        })?;
+        let log =
+            embedded::Embedded::open_read_only(&config.log.path).map_err(|error| match error.kind() {
+                connector_api::Kind::Config => error.with_remedy("start the service:  millstream run CONFIG"),
+                _ => error,
+            })?;
         Ok(Access::Idle(config, log))
     }
 

@@ -7,6 +7,8 @@ use connector_api::{Finding, Kind, Result, Severity};
 use serde_json::json;
 
 use crate::config::{Config, Engine};
+use crate::log::TopicStatus;
+use crate::log::embedded::Embedded;
 use crate::registry;
 
 /// Free space below which an embedded log is warned about.
@@ -19,16 +21,23 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 pub async fn check(config: &Config, json: bool) -> Result<bool> {
     let mut findings = log_directory(config);
     for (name, connector) in &config.sources {
-        let found = registry::check_source(name, connector).await;
+        let found = registry::check_source(name, connector).await?;
         findings.extend(found.into_iter().map(|finding| placed(config, ["sources", name], finding)));
     }
+    let topics = known_topics(config);
     for (name, sink) in &config.sinks {
-        let found = registry::check_sink(name, sink, &registry::mapping(config, sink));
+        let found = registry::check_sink(sink, &registry::mapping(config, sink), &topics);
         findings.extend(found.into_iter().map(|finding| placed(config, ["sinks", name], finding)));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     print(&findings, json)?;
     Ok(findings.iter().all(|finding| finding.severity == Severity::Note))
+}
+
+/// The topics of the log, as far as there is one.
+fn known_topics(config: &Config) -> Vec<TopicStatus> {
+    let log = (config.log.engine == Engine::Embedded).then(|| Embedded::open_read_only(&config.log.path));
+    log.and_then(Result::ok).map(|log| log.topics()).unwrap_or_default()
 }
 
 /// Says first which part of the configuration a finding is about, and where it stands.
@@ -89,12 +98,13 @@ fn log_directory(config: &Config) -> Vec<Finding> {
         }
     }
     if path.join("LOCK").exists() {
-        match crate::log::embedded::Embedded::open_read_only(path) {
+        match Embedded::open_read_only(path) {
             Ok(_) => {}
             Err(error) if error.kind() == Kind::Config => {}
             Err(error) => {
                 let finding = Finding::new(Severity::Error, "log-damaged", &shown, error.to_string());
-                findings.push(finding.with_remedy(format!("millstream log inspect {} --verify", path.display())));
+                findings
+                    .push(finding.with_remedy(format!("millstream log inspect {} --verify", path.display())));
             }
         }
     }

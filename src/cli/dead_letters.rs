@@ -41,10 +41,18 @@ pub async fn list(config: &Config, sink: Option<&str>, json: bool) -> Result<()>
         return Ok(());
     }
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(["SINK", "ID", "TOPIC", "OFFSET", "OP", "TRIED", "ERROR"]);
+    table.load_style(presets::NOTHING).set_header(["SINK", "ID", "TOPIC", "OFFSET", "OP", "TRIED", "ERROR"]);
     for (sink, letter) in &all {
         let [id, offset] = [letter.id, letter.offset].map(|number| number.to_string());
-        table.add_row([sink, &id, &letter.topic, &offset, &letter.op, &letter.attempts.to_string(), &letter.error]);
+        table.add_row([
+            sink,
+            &id,
+            &letter.topic,
+            &offset,
+            &letter.op,
+            &letter.attempts.to_string(),
+            &letter.error,
+        ]);
     }
     println!("{table}");
     Ok(())

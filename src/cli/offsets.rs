@@ -15,7 +15,8 @@ pub async fn reset(config: &Config, sink: &str, topic: Option<&str>, to: Target)
     known(config, sink)?;
     let mut query = vec![("to", to.to_string())];
     query.extend(topic.map(|topic| ("topic", topic.to_owned())));
-    let _: Done = running(config).await?.post(&format!("/api/offsets/{sink}/reset"), &query, Vec::new()).await?;
+    let _: Done =
+        running(config).await?.post(&format!("/api/offsets/{sink}/reset"), &query, Vec::new()).await?;
     eprintln!("{sink} goes on from {to}");
     Ok(())
 }

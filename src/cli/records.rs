@@ -103,7 +103,9 @@ pub async fn produce(config: &Config, topic: &str, key: Option<&str>, tombstone:
             (Some(client), _) => {
                 let mut query = vec![("tombstone", tombstone.to_string()), ("lines", "true".into())];
                 query.extend(key.map(|key| ("key", key.to_owned())));
-                let done: Done = client.post(&format!("/api/topics/{topic}"), &query, batch.join("\n").into_bytes()).await?;
+                let done: Done = client
+                    .post(&format!("/api/topics/{topic}"), &query, batch.join("\n").into_bytes())
+                    .await?;
                 done.count
             }
             (None, Some(log)) => {

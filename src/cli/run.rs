@@ -74,7 +74,10 @@ async fn progress(service: Arc<Service>, until_caught_up: bool, mut until: Shutd
         let applied: u64 = status.sinks.iter().map(|sink| sink.records).sum();
         match copying {
             Some((source, copy)) if copy.tables_done < copy.tables_total => {
-                bar.set_prefix(format!("copying {} ({}/{} tables)", source.name, copy.tables_done, copy.tables_total));
+                bar.set_prefix(format!(
+                    "copying {} ({}/{} tables)",
+                    source.name, copy.tables_done, copy.tables_total
+                ));
                 bar.set_length(copy.rows_estimated.max(copy.rows_done));
                 bar.set_position(copy.rows_done);
             }

@@ -54,7 +54,7 @@ pub async fn offsets(config: &Config, json: bool) -> Result<()> {
 
 fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
     table
 }
 
@@ -85,17 +85,22 @@ fn table(status: &Status) -> String {
 }
 
 fn failures(status: &Status) -> impl Iterator<Item = (&'static str, &str, &crate::http::views::FailureView)> {
-    let sources = status.sources.iter().filter_map(|source| Some(("source", &*source.name, source.failure.as_ref()?)));
+    let sources =
+        status.sources.iter().filter_map(|source| Some(("source", &*source.name, source.failure.as_ref()?)));
     let sinks = status.sinks.iter().filter_map(|sink| Some(("sink", &*sink.name, sink.failure.as_ref()?)));
     sources.chain(sinks)
 }
 
 fn sources(status: &Status) -> String {
-    let mut table = new_table(&["SOURCE", "STATE", "PHASE", "POSITION", "LAG", "RETAINED", "CHANGES", "TXNS"]);
+    let mut table =
+        new_table(&["SOURCE", "STATE", "PHASE", "POSITION", "LAG", "RETAINED", "CHANGES", "TXNS"]);
     for source in &status.sources {
         let phase = match &source.snapshot {
             Some(copy) if copy.tables_done < copy.tables_total => {
-                format!("{} {}/{} tables, {} rows", source.phase, copy.tables_done, copy.tables_total, copy.rows_done)
+                format!(
+                    "{} {}/{} tables, {} rows",
+                    source.phase, copy.tables_done, copy.tables_total, copy.rows_done
+                )
             }
             _ => source.phase.clone(),
         };
@@ -114,7 +119,8 @@ fn sources(status: &Status) -> String {
 }
 
 fn sinks(status: &Status) -> String {
-    let mut table = new_table(&["SINK", "STATE", "LAG", "LAG BYTES", "LAG TIME", "APPLIED", "TXNS", "DEAD LETTERS"]);
+    let mut table =
+        new_table(&["SINK", "STATE", "LAG", "LAG BYTES", "LAG TIME", "APPLIED", "TXNS", "DEAD LETTERS"]);
     for sink in &status.sinks {
         table.add_row([
             sink.name.clone(),

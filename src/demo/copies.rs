@@ -33,11 +33,18 @@ pub fn differing(copies: &[Copy], shop: &Session, directory: &Path) -> Result<Op
     for copy in copies {
         let null = |value: Option<String>| value.unwrap_or_else(|| "NULL".into());
         let wanted = shop.query_text(&format!("{} ORDER BY id", copy.shop));
-        let wanted: Vec<Vec<String>> = wanted.into_iter().map(|row| row.into_iter().map(null).collect()).collect();
+        let wanted: Vec<Vec<String>> =
+            wanted.into_iter().map(|row| row.into_iter().map(null).collect()).collect();
         // A table that is not there yet differs, that is all.
         let found = rows(&copy.path(directory), &format!("{} ORDER BY id", copy.sql)).unwrap_or_default();
         if wanted != found {
-            return Ok(Some(format!("{} has {} rows of {}, the shop {}", copy.service, found.len(), copy.sql, wanted.len())));
+            return Ok(Some(format!(
+                "{} has {} rows of {}, the shop {}",
+                copy.service,
+                found.len(),
+                copy.sql,
+                wanted.len()
+            )));
         }
     }
     Ok(None)
@@ -48,7 +55,8 @@ pub fn differing(copies: &[Copy], shop: &Session, directory: &Path) -> Result<Op
 /// # Errors
 /// When the file or the table does not exist (yet).
 pub fn rows(path: &Path, sql: &str) -> Result<Vec<Vec<String>>> {
-    let failed = |error: rusqlite::Error| Error::transient(format!("read {}", path.display())).caused_by(error);
+    let failed =
+        |error: rusqlite::Error| Error::transient(format!("read {}", path.display())).caused_by(error);
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
     let mut statement = connection.prepare(sql).map_err(failed)?;
@@ -61,6 +69,7 @@ pub fn rows(path: &Path, sql: &str) -> Result<Vec<Vec<String>>> {
             ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
         })
     };
-    let rows = statement.query_map([], |row| (0..columns).map(|at| text(row, at)).collect()).map_err(failed)?;
+    let rows =
+        statement.query_map([], |row| (0..columns).map(|at| text(row, at)).collect()).map_err(failed)?;
     rows.collect::<rusqlite::Result<_>>().map_err(failed)
 }

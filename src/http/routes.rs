@@ -196,7 +196,8 @@ async fn reset_offsets(
     let sink = sink(&admin, &name)?;
     let to: Target = query.to.parse().map_err(Error::config)?;
     let old = sink.status.lock().cursor.clone();
-    let cursor = reset::cursor(&*admin.service.log, &sink.subscription, old, query.topic.as_deref(), to).await?;
+    let cursor =
+        reset::cursor(&*admin.service.log, &sink.subscription, old, query.topic.as_deref(), to).await?;
     ask(&sink.commands, |answer| Command::Reset(cursor, answer)).await?;
     Ok(Json(Done { count: 1 }))
 }
@@ -231,9 +232,14 @@ async fn dead_letter(
     Ok(Json(letter.as_ref().map(view::whole_dead_letter).transpose()?))
 }
 
-async fn retry(State(admin): State<Admin>, Path(name): Path<String>, Query(query): Query<LetterQuery>) -> Answer<Done> {
+async fn retry(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    Query(query): Query<LetterQuery>,
+) -> Answer<Done> {
     let which = query.selection()?;
-    let count = ask(&sink(&admin, &name)?.commands, |answer| Command::RetryDeadLetters(which, answer)).await?;
+    let count =
+        ask(&sink(&admin, &name)?.commands, |answer| Command::RetryDeadLetters(which, answer)).await?;
     Ok(Json(Done { count }))
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use connector_api::{Cursor, Result};
 
 use crate::http::views::{
-    DeadLetterView, FailureView, Lag, LogView, OffsetView, SinkView, SnapshotView, SourceView, Status, TopicView,
+    DeadLetterView, FailureView, Lag, LogView, OffsetView, SinkView, SnapshotView, SourceView, Status,
+    TopicView,
 };
 use crate::log::{Log, Subscription, TopicStatus};
 use crate::pipeline::dead_letter::DeadLetter;
@@ -18,7 +19,10 @@ pub fn status(service: &Service) -> Status {
     let topics = service.log.topics();
     let not_ready = service.not_ready();
     let sources = service.sources.iter().map(|(name, source)| source_view(name, &source.status.lock()));
-    let sinks = service.sinks.iter().map(|(name, sink)| sink_view(name, &sink.status.lock(), &sink.subscription, &topics));
+    let sinks = service
+        .sinks
+        .iter()
+        .map(|(name, sink)| sink_view(name, &sink.status.lock(), &sink.subscription, &topics));
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         uptime_s: Some(service.started.elapsed().as_secs()),
@@ -103,7 +107,12 @@ pub fn sink_view(name: &str, applied: &Applied, wants: &Subscription, topics: &[
 }
 
 /// A sink of which only the log's copy of its cursor is known, because nothing runs.
-pub fn idle_sink(name: &str, cursor: Option<&Cursor>, wants: &Subscription, topics: &[TopicStatus]) -> SinkView {
+pub fn idle_sink(
+    name: &str,
+    cursor: Option<&Cursor>,
+    wants: &Subscription,
+    topics: &[TopicStatus],
+) -> SinkView {
     let applied = Applied { state: State::Stopped, cursor: cursor.cloned(), ..Applied::default() };
     sink_view(name, &applied, wants, topics)
 }

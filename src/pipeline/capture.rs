@@ -1,7 +1,6 @@
 //! Source to log: reads changes, appends batches, and confirms upstream only what is durable here.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +46,8 @@ struct InFlight {
 impl Capture {
     /// Runs until stopped. Failures are retried for ever: soon when they may pass, slowly when a person has to act.
     pub async fn run(self, mut shutdown: Shutdown) {
-        let seed = self.name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
+        let seed =
+            self.name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
         let mut backoff = Backoff::new(seed);
         while !shutdown.is_requested() {
             let error = match self.attempt(&mut shutdown, &mut backoff).await {
@@ -193,7 +193,9 @@ impl Stream<'_> {
                     let position = read?;
                     self.append(position).await?;
                 }
-                Err(_) => warn!(source = %self.capture.name, "stopped inside a transaction; it is read again at the next start"),
+                Err(_) => {
+                    warn!(source = %self.capture.name, "stopped inside a transaction; it is read again at the next start")
+                }
             }
         }
         while !self.in_flight.is_empty() {

@@ -30,7 +30,7 @@ pub struct DeadLetter {
     /// The change, encoded.
     pub value: Vec<u8>,
     /// The shape of its rows.
-    pub schema: Schema,
+    pub schema: Arc<Schema>,
     /// The source transaction's number.
     pub source_xid: u64,
     /// Its commit time, Unix microseconds.
@@ -79,9 +79,8 @@ impl DeadLetters {
     /// When the file cannot be opened or is of a newer version.
     pub fn open(path: Option<&Path>) -> Result<Self> {
         let shown = path.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
-        let failed = |error: rusqlite::Error| {
-            Error::config(format!("open state database {shown}")).caused_by(error)
-        };
+        let failed =
+            |error: rusqlite::Error| Error::config(format!("open state database {shown}")).caused_by(error);
         let mut connection = match path {
             Some(path) => Connection::open(path),
             None => Connection::open_in_memory(),
@@ -89,7 +88,9 @@ impl DeadLetters {
         .map_err(failed)?;
         // FULL: a letter must survive a power failure before the cursor passes it.
         connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;")
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;",
+            )
             .map_err(failed)?;
         migrate(&mut connection).map_err(|error| error.within(format!("open state database {shown}")))?;
         Ok(DeadLetters(Arc::new(Mutex::new(connection))))
@@ -137,7 +138,9 @@ impl DeadLetters {
     pub fn blocked(&self, sink: &str) -> Result<Blocked> {
         let connection = self.lock();
         let mut statement = connection
-            .prepare("SELECT DISTINCT topic, partition, key FROM dead_letters WHERE sink = ?1 AND key IS NOT NULL")
+            .prepare(
+                "SELECT DISTINCT topic, partition, key FROM dead_letters WHERE sink = ?1 AND key IS NOT NULL",
+            )
             .map_err(unreadable)?;
         let keys = statement
             .query_map([sink], |row| Ok((topic(row, 0)?, row.get::<_, Vec<u8>>(2)?)))
@@ -153,7 +156,9 @@ impl DeadLetters {
     pub fn list(&self, sink: &str, limit: usize) -> Result<Vec<DeadLetter>> {
         let connection = self.lock();
         let mut statement = connection
-            .prepare("SELECT * FROM dead_letters WHERE sink = ?1 ORDER BY topic, partition, \"offset\" LIMIT ?2")
+            .prepare(
+                "SELECT * FROM dead_letters WHERE sink = ?1 ORDER BY topic, partition, \"offset\" LIMIT ?2",
+            )
             .map_err(unreadable)?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = statement.query_map(params![sink, limit], letter).map_err(unreadable)?;
@@ -166,7 +171,8 @@ impl DeadLetters {
     /// When the database cannot be read.
     pub fn get(&self, sink: &str, id: u64) -> Result<Option<DeadLetter>> {
         let sql = "SELECT * FROM dead_letters WHERE sink = ?1 AND id = ?2";
-        let found = self.lock().query_row(sql, params![sink, id as i64], letter).optional().map_err(unreadable)?;
+        let found =
+            self.lock().query_row(sql, params![sink, id as i64], letter).optional().map_err(unreadable)?;
         found.transpose()
     }
 
@@ -175,9 +181,10 @@ impl DeadLetters {
     /// # Errors
     /// When the database cannot be read.
     pub fn count(&self, sink: &str) -> Result<u64> {
-        let count = self.lock().query_row("SELECT count(*) FROM dead_letters WHERE sink = ?1", [sink], |row| {
-            row.get::<_, i64>(0)
-        });
+        let count =
+            self.lock().query_row("SELECT count(*) FROM dead_letters WHERE sink = ?1", [sink], |row| {
+                row.get::<_, i64>(0)
+            });
         count.map(|count| count as u64).map_err(unreadable)
     }
 
@@ -194,7 +201,9 @@ impl DeadLetters {
                 Ok(count + connection.execute(sql, params![sink, *id as i64])?)
             }),
         };
-        removed.map(|count| count as u64).map_err(|error| Error::transient("remove dead letters").caused_by(error))
+        removed
+            .map(|count| count as u64)
+            .map_err(|error| Error::transient("remove dead letters").caused_by(error))
     }
 }
 
@@ -253,7 +262,8 @@ fn topic(row: &Row<'_>, at: usize) -> rusqlite::Result<TopicPartition> {
 fn letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter>> {
     let schema: Vec<u8> = row.get("schema")?;
     let (id, offset): (i64, i64) = (row.get("id")?, row.get("offset")?);
-    let (topic, key, attributes, value) = (topic(row, 2)?, row.get("key")?, row.get("attributes")?, row.get("value")?);
+    let (topic, key, attributes, value) =
+        (topic(row, 2)?, row.get("key")?, row.get("attributes")?, row.get("value")?);
     let (xid, source_us): (i64, i64) = (row.get("source_xid")?, row.get("source_us")?);
     let (error, failed_us, attempts) = (row.get("error")?, row.get("failed_us")?, row.get("attempts")?);
     Ok(Schema::decode(&schema).map(|schema| DeadLetter {
@@ -263,7 +273,7 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter>> {
         key,
         attributes: Attributes(attributes),
         value,
-        schema,
+        schema: Arc::new(schema),
         source_xid: xid as u64,
         source_us,
         error,
@@ -278,8 +288,11 @@ fn migrate(connection: &mut Connection) -> Result<()> {
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     let version = usize::try_from(version).unwrap_or(usize::MAX);
     if version > MIGRATIONS.len() {
-        return Err(Error::config(format!("version {version} is newer than this program knows ({})", MIGRATIONS.len()))
-            .with_remedy("use the program that wrote it, or a newer one"));
+        return Err(Error::config(format!(
+            "version {version} is newer than this program knows ({})",
+            MIGRATIONS.len()
+        ))
+        .with_remedy("use the program that wrote it, or a newer one"));
     }
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
         let transaction = connection.transaction().map_err(failed)?;

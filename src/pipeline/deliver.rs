@@ -67,7 +67,8 @@ pub enum Command {
 impl Deliver {
     /// Runs until stopped.
     pub async fn run(mut self, mut shutdown: Shutdown) {
-        let seed = self.name.bytes().fold(0x9e37_79b9_7f4a_7c15u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
+        let seed =
+            self.name.bytes().fold(0x9e37_79b9_7f4a_7c15u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
         let mut backoff = Backoff::new(seed);
         while !shutdown.is_requested() {
             let error = match self.attempt(&mut shutdown, &mut backoff).await {
@@ -110,7 +111,8 @@ impl Deliver {
         }
         info!(sink = %self.name, "started");
         let blocked = self.dead_letters.blocked(&self.name)?;
-        let mut session = Session { deliver: self, sink, reader, cursor, blocked, group: Group::default(), backoff };
+        let mut session =
+            Session { deliver: self, sink, reader, cursor, blocked, group: Group::default(), backoff };
         session.run(shutdown).await?;
         session.sink.stop().await
     }
@@ -121,7 +123,9 @@ async fn refuse(commands: &mut mpsc::Receiver<Command>, error: &Error) {
     let Some(command) = commands.recv().await else { return std::future::pending().await };
     let made = || Error::new(error.kind(), format!("the sink is not running: {error}"));
     match command {
-        Command::RetryDeadLetters(_, answer) | Command::DropDeadLetters(_, answer) => drop(answer.send(Err(made()))),
+        Command::RetryDeadLetters(_, answer) | Command::DropDeadLetters(_, answer) => {
+            drop(answer.send(Err(made())))
+        }
         Command::Reset(_, answer) => drop(answer.send(Err(made()))),
     }
 }
@@ -189,8 +193,11 @@ impl Session<'_> {
             if section.encoding != Encoding::Changes {
                 continue;
             }
-            let Some(schema) = section.schema.as_deref() else {
-                return Err(Error::corrupt(format!("read {}: a section of changes without a schema", section.topic)));
+            let Some(schema) = section.schema.as_ref() else {
+                return Err(Error::corrupt(format!(
+                    "read {}: a section of changes without a schema",
+                    section.topic
+                )));
             };
             let change = Change::decode(delivered.record, schema)?;
             let incoming = Incoming { topic: &section.topic, transaction: delivered.transaction, change };
@@ -213,7 +220,8 @@ impl Session<'_> {
                 let offset = incoming.change.record.offset;
                 let error = error.within(format!("{} offset {offset}", incoming.topic));
                 if !self.deliver.policy.dead_letter {
-                    return Err(error.with_remedy("mend the target, or set on_error: {dead_letter: true} for this sink"));
+                    return Err(error
+                        .with_remedy("mend the target, or set on_error: {dead_letter: true} for this sink"));
                 }
                 self.set_aside(incoming, &error.to_string())
             }

@@ -54,7 +54,10 @@ mod tests {
         let mut backoff = Backoff::new(7);
         let delays: Vec<_> = (0..12).map(|_| backoff.next(Kind::Transient)).collect();
         assert!(delays[0] < Duration::from_millis(130), "{delays:?}");
-        assert!(delays[11] <= TRANSIENT_MAX.mul_f64(1.25) && delays[11] >= Duration::from_secs(5), "{delays:?}");
+        assert!(
+            delays[11] <= TRANSIENT_MAX.mul_f64(1.25) && delays[11] >= Duration::from_secs(5),
+            "{delays:?}"
+        );
         backoff.reset();
         assert!(backoff.next(Kind::Transient) < Duration::from_millis(130));
         assert!(backoff.next(Kind::Config) > Duration::from_secs(10));

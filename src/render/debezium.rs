@@ -7,8 +7,8 @@ use base64::Engine as _;
 use connector_api::civil::{DAYS_1970_TO_2000, MICROS_1970_TO_2000, put_timestamp};
 use connector_api::json::put_text;
 use connector_api::{
-    Before, Change, Column, Delivered, Encoding, Op, Result, Row, Schema, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY,
-    Value,
+    Before, Change, Column, Delivered, Encoding, Op, Result, Row, Schema, TIMESTAMP_INFINITY,
+    TIMESTAMP_MINUS_INFINITY, Value,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -20,7 +20,8 @@ const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
 /// The lines of one record: one, or for a delete the event and its tombstone.
 pub(super) fn lines(delivered: &Delivered<'_>, source: &SourceInfo) -> Result<Vec<String>> {
-    let (Encoding::Changes, Some(schema)) = (delivered.section.encoding, delivered.section.schema.as_deref()) else {
+    let (Encoding::Changes, Some(schema)) = (delivered.section.encoding, delivered.section.schema.as_ref())
+    else {
         let value = if delivered.record.is_null() { Json::Null } else { loose(delivered.record.value) };
         return Ok(vec![line(delivered, delivered.record.key.map_or(Json::Null, loose), value)]);
     };

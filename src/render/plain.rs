@@ -12,7 +12,7 @@ use crate::render::{loose, place};
 pub(super) fn json(delivered: &Delivered<'_>) -> Result<String> {
     let mut line = place(delivered);
     line.insert("time_us".into(), Json::from(delivered.transaction.timestamp_us));
-    match (delivered.section.encoding, delivered.section.schema.as_deref()) {
+    match (delivered.section.encoding, delivered.section.schema.as_ref()) {
         (Encoding::Changes, Some(schema)) => change(&mut line, &Change::decode(delivered.record, schema)?)?,
         _ => event(&mut line, delivered)?,
     }

@@ -72,7 +72,7 @@ fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 /// Writes the largest unit that leaves no remainder.
 fn unscaled(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let fits = units.iter().find(|(_, scale)| value % scale == 0 && value >= *scale);
+    let fits = units.iter().find(|(_, scale)| value.is_multiple_of(*scale) && value >= *scale);
     match fits.or(units.last()) {
         Some((name, scale)) => write!(f, "{}{name}", value / scale),
         None => write!(f, "{value}"),

@@ -62,7 +62,12 @@ impl Applier {
             vacate: None,
             delete_row: None,
             truncate: None,
-            slots: Slots { row: slots(columns), old_row: slots(columns), key: slots(keys), old_key: slots(keys) },
+            slots: Slots {
+                row: slots(columns),
+                old_row: slots(columns),
+                key: slots(keys),
+                old_key: slots(keys),
+            },
             moved: None,
             told_partial: false,
         }
@@ -304,7 +309,9 @@ impl Applier {
             let Applier { shape, delete_row, slots, .. } = self;
             let id = prepared(delete_row, database, || shape.delete_row())?;
             let slots = &mut slots.old_row[..];
-            return database.execute(id, move |binder| bind::row(binder, old, shape.columns.iter(), slots)).map(drop);
+            return database
+                .execute(id, move |binder| bind::row(binder, old, shape.columns.iter(), slots))
+                .map(drop);
         }
         let key = change.key().ok_or_else(|| self.lacks(change, "its key"))?;
         let Applier { shape, delete, slots, .. } = self;

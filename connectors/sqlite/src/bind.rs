@@ -84,7 +84,11 @@ pub fn key<'v>(binder: &mut Binder<'v>, key: Row<'v>, slots: &'v mut [String]) -
 }
 
 /// Binds a key whose values were already taken out of a row.
-pub fn values<'v>(binder: &mut Binder<'v>, key: &[Value<'v>], slots: &'v mut [String]) -> Result<(), Failure> {
+pub fn values<'v>(
+    binder: &mut Binder<'v>,
+    key: &[Value<'v>],
+    slots: &'v mut [String],
+) -> Result<(), Failure> {
     for (found, slot) in key.iter().zip(slots) {
         value(binder, *found, slot)?;
     }

@@ -51,7 +51,8 @@ impl Table {
     /// Whether rows are unique by exactly these columns, in any order, so that an upsert can name them.
     pub fn is_unique_by(&self, key: &[&str]) -> bool {
         let holds = |set: &[String]| {
-            set.len() == key.len() && key.iter().all(|name| set.iter().any(|other| other.eq_ignore_ascii_case(name)))
+            set.len() == key.len()
+                && key.iter().all(|name| set.iter().any(|other| other.eq_ignore_ascii_case(name)))
         };
         self.unique.iter().any(|set| holds(set))
     }
@@ -212,7 +213,11 @@ mod tests {
             TableColumn { name, declared, required: false, generated: false, primary: 0 }.keeps(kind)
         };
         assert!(keeps("BIGINT", ValueKind::Int) && keeps("VARCHAR(9)", ValueKind::Decimal));
-        assert!(keeps("", ValueKind::Text) && keeps("BOOLEAN", ValueKind::Bool) && keeps("REAL", ValueKind::Float));
+        assert!(
+            keeps("", ValueKind::Text)
+                && keeps("BOOLEAN", ValueKind::Bool)
+                && keeps("REAL", ValueKind::Float)
+        );
         assert!(!keeps("INTEGER", ValueKind::Text) && !keeps("NUMERIC", ValueKind::Decimal));
         assert!(!keeps("DATETIME", ValueKind::Timestamp) && !keeps("REAL", ValueKind::Int));
         assert!(!keeps("TEXT", ValueKind::Float));

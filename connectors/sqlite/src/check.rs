@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use connector_api::options::Size;
 use connector_api::{Error, Finding, Mapping, Schema, Severity};
 use rusqlite::{Connection, OpenFlags};
 
@@ -70,7 +71,10 @@ fn check_table(
     findings: &mut Vec<Finding>,
 ) {
     let read = |connection| {
-        Ok::<_, Error>((catalog::read(connection, &wanted.target.table)?, is_ours(connection, &wanted.target.table)?))
+        Ok::<_, Error>((
+            catalog::read(connection, &wanted.target.table)?,
+            is_ours(connection, &wanted.target.table)?,
+        ))
     };
     let (object, ours) = match connection.map_or(Ok((Object::Missing, false)), read) {
         Ok(found) => found,
@@ -110,13 +114,16 @@ fn check_file(path: &Path, findings: &mut Vec<Finding>) -> Result<Option<Connect
             .with_remedy(format!("mkdir -p '{shown}'")));
     }
     if rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
-        return Err(error("sqlite-folder-read-only", "this user cannot write its folder, where SQLite keeps the WAL")
-            .with_remedy(format!("chown \"$(id -u)\" '{shown}' (as an administrator)")));
+        return Err(error(
+            "sqlite-folder-read-only",
+            "this user cannot write its folder, where SQLite keeps the WAL",
+        )
+        .with_remedy(format!("chown \"$(id -u)\" '{shown}' (as an administrator)")));
     }
     if let Ok(disk) = rustix::fs::statvfs(folder) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free < DISK_LOW_BYTES {
-            let what = format!("{} of disk are left", bytesize::ByteSize(free));
+            let what = format!("{} of disk are left", Size(free));
             findings.push(Finding::new(Severity::Warning, "sqlite-disk-low", place.clone(), what));
         }
     }

@@ -44,7 +44,8 @@ impl CursorStore {
             let partition: u32 = row.get(1).context(what)?;
             let log: String = row.get(2).context(what)?;
             let next: i64 = row.get(3).context(what)?;
-            let next = u64::try_from(next).map_err(|_| Error::corrupt(format!("read cursor: offset {next}")))?;
+            let next =
+                u64::try_from(next).map_err(|_| Error::corrupt(format!("read cursor: offset {next}")))?;
             let log: LogId = log.parse()?;
             if !self.logs.contains(&log) {
                 self.logs.push(log);
@@ -76,14 +77,16 @@ impl CursorStore {
 
     /// True when the target already holds `cursor`.
     pub fn holds(&self, cursor: &Cursor) -> bool {
-        (self.logs == [cursor.log] || cursor.next.is_empty()) && changed(&self.stored, cursor).next().is_none()
+        (self.logs == [cursor.log] || cursor.next.is_empty())
+            && changed(&self.stored, cursor).next().is_none()
     }
 
     /// Writes what moved, inside the open transaction. [`CursorStore::committed`] follows when that is durable.
     pub fn write(&self, database: &mut Database, cursor: &Cursor) -> Result<()> {
         let log = cursor.log.to_string();
         for (of, next) in changed(&self.stored, cursor) {
-            let next = i64::try_from(next).map_err(|_| Error::corrupt(format!("write cursor: offset {next}")))?;
+            let next =
+                i64::try_from(next).map_err(|_| Error::corrupt(format!("write cursor: offset {next}")))?;
             database
                 .execute(self.write, |binder| {
                     binder.text(&self.sink)?;

@@ -40,7 +40,9 @@ impl Code {
     /// What the deliver loop does.
     pub fn kind(self) -> Kind {
         match self.primary() {
-            ffi::SQLITE_CONSTRAINT | ffi::SQLITE_TOOBIG | ffi::SQLITE_MISMATCH | ffi::SQLITE_RANGE => Kind::Data,
+            ffi::SQLITE_CONSTRAINT | ffi::SQLITE_TOOBIG | ffi::SQLITE_MISMATCH | ffi::SQLITE_RANGE => {
+                Kind::Data
+            }
             ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Kind::Corrupt,
             ffi::SQLITE_READONLY
             | ffi::SQLITE_CANTOPEN

@@ -120,34 +120,56 @@ impl Gap {
         match self {
             Gap::NoTable => error("sqlite-table-missing", "the table does not exist".to_owned())
                 .with_remedy(format!("{};", wanted.create_table())),
-            Gap::NotATable(kind) => error("sqlite-not-a-table", format!("the name belongs to a {kind}, which cannot be upserted into"))
-                .with_remedy(format!("give the rule for topic {} another `table`", wanted.topic)),
+            Gap::NotATable(kind) => error(
+                "sqlite-not-a-table",
+                format!("the name belongs to a {kind}, which cannot be upserted into"),
+            )
+            .with_remedy(format!("give the rule for topic {} another `table`", wanted.topic)),
             Gap::NoColumn(at) => {
                 error("sqlite-column-missing", format!("column {:?} does not exist", wanted.name(*at)))
                     .with_remedy(format!("{};", wanted.add_column(*at)))
             }
-            Gap::Generated(at) => {
-                error("sqlite-column-generated", format!("column {:?} is computed and cannot be written", wanted.name(*at)))
-                    .with_remedy(format!("leave it out of `columns` of the rule for topic {}", wanted.topic))
-            }
+            Gap::Generated(at) => error(
+                "sqlite-column-generated",
+                format!("column {:?} is computed and cannot be written", wanted.name(*at)),
+            )
+            .with_remedy(format!("leave it out of `columns` of the rule for topic {}", wanted.topic)),
             Gap::Changes(at, was) => self.changes(wanted, rights, *at, was, &place),
             Gap::Required(name) => error(
                 "sqlite-column-required",
-                format!("column {name:?} is NOT NULL without a default, and topic {} does not fill it", wanted.topic),
+                format!(
+                    "column {name:?} is NOT NULL without a default, and topic {} does not fill it",
+                    wanted.topic
+                ),
             )
-            .with_remedy(format!("rebuild the table with a default for {}, or map a source column to it", quote(name))),
+            .with_remedy(format!(
+                "rebuild the table with a default for {}, or map a source column to it",
+                quote(name)
+            )),
             Gap::Extra(name) => {
-                let what = format!("column {name:?} is not filled by topic {}; it stays as it is", wanted.topic);
-                found(if rights.ours { Severity::Warning } else { Severity::Note }, "sqlite-column-extra", what)
+                let what =
+                    format!("column {name:?} is not filled by topic {}; it stays as it is", wanted.topic);
+                found(
+                    if rights.ours { Severity::Warning } else { Severity::Note },
+                    "sqlite-column-extra",
+                    what,
+                )
             }
             Gap::NotUnique => error(
                 "sqlite-key-not-unique",
-                format!("rows are not unique by the key of topic {} ({})", wanted.topic, wanted.key().join(", ")),
+                format!(
+                    "rows are not unique by the key of topic {} ({})",
+                    wanted.topic,
+                    wanted.key().join(", ")
+                ),
             )
             .with_remedy(format!("{};", wanted.unique_index())),
             Gap::NoRowNumbers => error(
                 "sqlite-without-rowid",
-                format!("topic {} has no key, and the table has no row numbers to tell equal rows apart", wanted.topic),
+                format!(
+                    "topic {} has no key, and the table has no row numbers to tell equal rows apart",
+                    wanted.topic
+                ),
             )
             .with_remedy("rebuild the table without WITHOUT ROWID"),
         }
@@ -179,7 +201,8 @@ impl Gap {
     /// The gap as an error that stops the sink.
     pub fn error(&self, wanted: &Wanted<'_>, rights: Rights) -> Error {
         let finding = self.finding(wanted, rights);
-        let error = Error::config(format!("map topic {} to {}: {}", wanted.topic, finding.place, finding.what));
+        let error =
+            Error::config(format!("map topic {} to {}: {}", wanted.topic, finding.place, finding.what));
         match finding.remedy {
             Some(remedy) => error.with_remedy(remedy),
             None => error,

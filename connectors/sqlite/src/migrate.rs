@@ -73,7 +73,9 @@ fn is_current(connection: &Connection, migrations: &[Migration]) -> Result<bool>
 
 fn recorded(connection: &Connection, version: i64) -> Result<Option<String>> {
     connection
-        .query_row("SELECT checksum FROM _millstream_migrations WHERE version = ?1", [version], |row| row.get(0))
+        .query_row("SELECT checksum FROM _millstream_migrations WHERE version = ?1", [version], |row| {
+            row.get(0)
+        })
         .optional()
         .context("read bookkeeping tables")
 }
@@ -117,8 +119,9 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate(&mut connection).unwrap();
         migrate(&mut connection).unwrap();
-        let count: i64 =
-            connection.query_row("SELECT count(*) FROM _millstream_migrations", [], |row| row.get(0)).unwrap();
+        let count: i64 = connection
+            .query_row("SELECT count(*) FROM _millstream_migrations", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(count, MIGRATIONS.len() as i64);
     }
 

@@ -15,7 +15,7 @@ pub struct Options {
     pub path: PathBuf,
     /// Whether target tables are created, and extended when the source gains columns. When false, a missing table or
     /// column is an error that says which statement to run.
-    #[serde(default = "yes")]
+    #[serde(skip, default = "yes")]
     pub create_tables: bool,
     /// Whether SQLite enforces the foreign keys that the target's own tables declare. Off, because the tables of one
     /// source may be mapped in part; with it on, a violation that shows at commit stops the sink.
@@ -40,6 +40,9 @@ impl Options {
         if self.path.as_os_str().is_empty() {
             return Err(Error::config("check option path: it is empty"));
         }
+        if !(Size::mib(1)..=Size::gib(64)).contains(&self.cache_size) {
+            return Err(Error::config("check option cache_size: between 1MiB and 64GiB"));
+        }
         Ok(())
     }
 }
@@ -60,10 +63,8 @@ mod tests {
     fn defaults_come_with_the_path_alone() {
         let read: Options = serde_json::from_str(r#"{"path": "a.db"}"#).unwrap();
         assert_eq!(read, Options::new("a.db"));
-        let read: Options =
-            serde_json::from_str(r#"{"path": "a.db", "cache_size": "256MiB", "create_tables": false}"#).unwrap();
-        assert_eq!(read.cache_size, Size::mib(256));
-        assert!(!read.create_tables);
+        let read: Options = serde_json::from_str(r#"{"path": "a.db", "cache_size": "256MiB"}"#).unwrap();
+        assert_eq!(read.cache_size.bytes(), 256 << 20);
     }
 
     #[test]

@@ -144,7 +144,9 @@ fn variant<'a>(
 
 fn same(unchanged: &[bool], row: Row<'_>) -> bool {
     let mut values = row.values();
-    unchanged.iter().all(|left_out| matches!(values.next(), Some(Ok(value)) if value.is_unchanged() == *left_out))
+    unchanged
+        .iter()
+        .all(|left_out| matches!(values.next(), Some(Ok(value)) if value.is_unchanged() == *left_out))
         && values.next().is_none()
 }
 
@@ -169,7 +171,9 @@ pub fn target(rule: &Rule, topic: &str, schema: &Schema) -> Result<Target> {
             return Err(Error::config(format!(
                 "map topic {topic}: two columns are named {name:?}; SQLite ignores the case of letters"
             ))
-            .with_remedy(format!("give one of them another name in `columns` of the rule for topic {topic}")));
+            .with_remedy(format!(
+                "give one of them another name in `columns` of the rule for topic {topic}"
+            )));
         }
     }
     if target.columns.is_empty() {
@@ -187,6 +191,7 @@ fn shape(target: &Target, table: &Table) -> Shape {
     };
     let mut columns: Vec<ShapeColumn> = target.columns.iter().enumerate().map(column).collect();
     columns.sort_by_key(|column| column.source);
-    let key = target.key.iter().filter_map(|at| target.columns.get(*at)).map(|(_, name)| quote(name)).collect();
+    let key =
+        target.key.iter().filter_map(|at| target.columns.get(*at)).map(|(_, name)| quote(name)).collect();
     Shape { table: quote(&target.table), columns, key, rowid: table.rowid() }
 }

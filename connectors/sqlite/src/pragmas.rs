@@ -19,9 +19,8 @@ pub const WAL_AUTOCHECKPOINT: u32 = 20_000;
 pub fn configure(connection: &Connection, options: &Options) -> Result<Option<String>> {
     let failed = |error| from_rusqlite(error, "configure database");
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(failed)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed)?;
     let kibibytes = i64::try_from(options.cache_size.bytes() / 1024).unwrap_or(i64::MAX);
     let settings: [(&str, &dyn rusqlite::ToSql); 5] = [
         // FULL syncs the WAL at every commit: Ok from commit means durable.

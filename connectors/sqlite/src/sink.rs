@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use connector_api::{
-    BoxFuture, Cursor, Error, Incoming, Kind, LogId, Mapping, Result, Schema, Sink,
-};
+use connector_api::{BoxFuture, Cursor, Error, Incoming, Kind, LogId, Mapping, Result, Schema, Sink};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::cursor::CursorStore;
@@ -114,7 +112,9 @@ impl Sqlite {
     fn rolled_back(&mut self) {
         let Some(session) = &mut self.session else { return };
         // After some errors (a full disk, a failed write) SQLite has already rolled back.
-        if session.database.in_transaction() && session.database.connection().execute_batch("ROLLBACK").is_err() {
+        if session.database.in_transaction()
+            && session.database.connection().execute_batch("ROLLBACK").is_err()
+        {
             // The connection is in doubt; the next use opens another.
             self.session = None;
             return;
@@ -149,8 +149,9 @@ impl Session {
             // Foreign keys that are checked at the end: no single change is to blame.
             Err(failure @ Failure::Sqlite(code, _)) if code.is_constraint() => {
                 let error = failure.into_error("commit transaction");
-                Err(Error::config(error.to_string())
-                    .with_remedy("set foreign_keys: false for this sink, or map every table that the keys refer to"))
+                Err(Error::config(error.to_string()).with_remedy(
+                    "set foreign_keys: false for this sink, or map every table that the keys refer to",
+                ))
             }
             Err(failure) => Err(failure.into_error("commit transaction")),
         }
@@ -329,8 +330,10 @@ impl Plans {
         let error = failure.into_error(self.list.get(at).map_or("apply change", Plan::context));
         if error.kind() == Kind::Data && !database.in_transaction() {
             // Not one change is void but all since the last commit, and a retry would end here again.
-            return Error::config(format!("{error}; the constraint or trigger rolled the whole transaction back"))
-                .with_remedy("change ON CONFLICT ROLLBACK or RAISE(ROLLBACK) of the target table to ABORT");
+            return Error::config(format!(
+                "{error}; the constraint or trigger rolled the whole transaction back"
+            ))
+            .with_remedy("change ON CONFLICT ROLLBACK or RAISE(ROLLBACK) of the target table to ABORT");
         }
         error
     }
@@ -360,7 +363,8 @@ impl Plans {
 
 /// Two topics that would be written to one table without anybody having said so.
 pub fn shared_table(table: &str, topic: &str, other: &str) -> Error {
-    Error::config(format!("map topic {topic}: topic {other} is already written to table {table:?}")).with_remedy(
-        format!("give the rules for {topic} and {other} each a `table` (the same one, to merge them)"),
-    )
+    Error::config(format!("map topic {topic}: topic {other} is already written to table {table:?}"))
+        .with_remedy(format!(
+            "give the rules for {topic} and {other} each a `table` (the same one, to merge them)"
+        ))
 }

@@ -26,7 +26,8 @@ pub fn quote(name: &str) -> String {
 /// [`connector_api::Kind::Config`].
 pub fn check_table_name(name: &str) -> Result<()> {
     check_name("table", name)?;
-    let reserved = |prefix: &str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
+    let reserved =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
     if reserved("sqlite_") || reserved("_millstream_") {
         return Err(Error::config(format!("map table {name:?}: names that begin with this are reserved"))
             .with_remedy("give the rule another `table`"));

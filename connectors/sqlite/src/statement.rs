@@ -81,7 +81,8 @@ impl Database {
     /// Prepares one statement that will be used many times.
     pub fn prepare(&mut self, sql: &str) -> Result<StatementId, Failure> {
         let mut raw = ptr::null_mut();
-        let length = c_int::try_from(sql.len()).map_err(|_| Failure::from(Error::config("prepare: text too long")))?;
+        let length =
+            c_int::try_from(sql.len()).map_err(|_| Failure::from(Error::config("prepare: text too long")))?;
         // SAFETY: the text is read within its length, and `raw` is written before the call returns.
         let code = unsafe {
             ffi::sqlite3_prepare_v3(
@@ -134,7 +135,9 @@ impl Database {
         bind(&mut binder)?;
         if binder.next != parameters + 1 {
             let bound = binder.next - 1;
-            return Err(Error::corrupt(format!("bind row: {bound} values for {parameters} parameters")).into());
+            return Err(
+                Error::corrupt(format!("bind row: {bound} values for {parameters} parameters")).into()
+            );
         }
         // SAFETY: the statement is live and was reset after its last run; all its parameters were bound by `bind`, to
         // values that outlive this call.
@@ -163,7 +166,9 @@ impl<'v> Binder<'v> {
         self.next += 1;
         match code {
             ffi::SQLITE_OK => Ok(()),
-            ffi::SQLITE_TOOBIG => Err(Error::data("bind value: larger than SQLite allows (1,000,000,000 bytes)").into()),
+            ffi::SQLITE_TOOBIG => {
+                Err(Error::data("bind value: larger than SQLite allows (1,000,000,000 bytes)").into())
+            }
             ffi::SQLITE_RANGE => Err(Error::corrupt("bind row: more values than columns").into()),
             code => Err(Failure::Sqlite(Code(code), Code(code).text())),
         }
@@ -250,9 +255,14 @@ mod tests {
             binder.int(3)
         });
         assert!(matches!(too_many, Err(Failure::Other(_))));
-        assert_eq!(database.execute(insert, |binder| binder.int(1).and_then(|()| binder.text(""))).unwrap(), 1);
-        let kinds: String =
-            database.connection().query_row("SELECT typeof(a) || typeof(b) FROM t", [], |row| row.get(0)).unwrap();
+        assert_eq!(
+            database.execute(insert, |binder| binder.int(1).and_then(|()| binder.text(""))).unwrap(),
+            1
+        );
+        let kinds: String = database
+            .connection()
+            .query_row("SELECT typeof(a) || typeof(b) FROM t", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(kinds, "integertext");
     }
 

@@ -10,14 +10,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::account;
 
-/// Removes the directory once its stdin closes (this process ended) and the servers have stopped, 10 s at most.
+/// Removes the directory once its stdin closes (this process ended) and the servers have stopped, 10 s at most. It
+/// looks again, because an `initdb` that lost its caller writes on for a while.
 const JANITOR: &str = r#"
 cat >/dev/null
 for _ in $(seq 100); do
     ls "$1"/*/data/postmaster.pid >/dev/null 2>&1 || break
     sleep 0.1
 done
-rm -rf "$1"
+for _ in 1 2 3 4 5; do
+    rm -rf "$1"
+    sleep 1
+    [ -e "$1" ] || break
+done
 "#;
 
 static SCRATCH: LazyLock<PathBuf> = LazyLock::new(|| {
