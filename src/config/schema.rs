@@ -53,6 +53,8 @@ fn with_type(name: &str, mut options: Value, common: Option<&Value>) -> Value {
     properties.insert("type".to_owned(), json!({ "type": "string", "const": name }));
     let own = options.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
     let common = common.and_then(|common| common.get("properties")?.as_object().cloned()).unwrap_or_default();
+    // A connector may read a common key as well; it is described once, with the common ones.
+    let own = own.into_iter().filter(|(key, _)| !common.contains_key(key)).collect::<Vec<_>>();
     properties.extend(own.into_iter().chain(common));
     let mut required = vec![json!("type")];
     required.extend(options.get("required").and_then(Value::as_array).cloned().unwrap_or_default());

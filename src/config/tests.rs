@@ -222,10 +222,9 @@ fn the_schema_has_the_sections_and_every_key() {
         part.unwrap_or_else(|| panic!("nothing at {at}")).keys().cloned().collect()
     };
     assert_eq!(keys("/properties"), SECTIONS);
-    assert_eq!(
-        keys("/properties/sinks/additionalProperties/properties"),
-        ["type", "path", "tables", "create_tables", "apply", "on_error"]
-    );
+    let sink = keys("/properties/sinks/additionalProperties/properties");
+    assert_eq!(&sink[..2], ["type", "path"]);
+    assert_eq!(&sink[sink.len() - 4..], ["tables", "create_tables", "apply", "on_error"]);
     let source = keys("/properties/sources/additionalProperties/properties");
     assert_eq!(&source[..3], ["type", "url", "tables"]);
     assert!(!schema.to_string().contains("$ref"), "editors and the manual read it without definitions");
