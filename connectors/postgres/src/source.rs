@@ -122,10 +122,7 @@ impl Postgres {
                     None => return snapshot.read(into).await.map(Some),
                     Some(position) => self.stream_from(position)?,
                 },
-                Phase::Streaming(stream) => {
-                    let catalog = self.catalog.as_mut().ok_or_else(not_started)?;
-                    return stream.read(catalog, into).await;
-                }
+                Phase::Streaming(stream) => return stream.read(&mut self.catalog, into).await,
             }
         }
     }

@@ -4,11 +4,13 @@
 mod decoder;
 mod wire;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Shape};
 use crate::connection::{Connection, identifier, literal};
 use crate::error::{self, sqlstate};
 use crate::lsn::{Lsn, Mark, Stage};
 use crate::options::Checked;
+use crate::pgoutput::Relation;
+use crate::task::Task;
 use connector_api::{BatchBuilder, Error, Position, Result};
 use decoder::{Decoder, Step};
 use std::time::{Duration, Instant};
@@ -41,6 +43,8 @@ pub(crate) struct Stream {
     /// The end of the WAL when the source started.
     goal: Lsn,
     pub(crate) caught_up: bool,
+    /// The catalog's answer about the pending relation.
+    lookup: Option<Task<Result<(Option<Shape>, Catalog)>>>,
 }
 
 /// What `Stream::start` needs to know.
@@ -88,26 +92,20 @@ impl Stream {
             urgent: false,
             goal: from.goal,
             caught_up: false,
+            lookup: None,
         })
     }
 
     /// See [`connector_api::Source::read`]. Cancel-safe: everything that was consumed is in `into` or in `self`.
     pub(crate) async fn read(
         &mut self,
-        catalog: &mut Catalog,
+        catalog: &mut Option<Catalog>,
         into: &mut BatchBuilder,
     ) -> Result<Option<Position>> {
         let mut since: Option<Instant> = None;
         let mut empty_reads = 0;
         loop {
-            if let Some(relation) = self.decoder.pending() {
-                let table = catalog.table(relation.oid).await?;
-                let plan = match decoder::is_wanted(relation, table.as_ref(), catalog.options()) {
-                    true => Some(catalog.describe_relation(relation, table.as_ref()).await?),
-                    false => None,
-                };
-                self.decoder.install(plan);
-            }
+            self.look_up(catalog).await?;
             self.decode(into)?;
             if into.is_full() && into.records() > 0 {
                 return Ok(if into.in_transaction() { None } else { Some(self.give()) });
@@ -140,6 +138,26 @@ impl Stream {
             self.wire.read_within(self.until_due()).await?;
             empty_reads = 0;
         }
+    }
+
+    /// Asks the catalog about the pending relation, if there is one. The question is asked by a task, so that reads
+    /// which are dropped again and again still come to its answer.
+    async fn look_up(&mut self, catalog: &mut Option<Catalog>) -> Result<()> {
+        let Some(relation) = self.decoder.pending() else { return Ok(()) };
+        let task = match &mut self.lookup {
+            Some(task) => task,
+            none => {
+                let gone = || Error::transient("look up a table: the catalog is in use");
+                let (relation, catalog) = (relation.clone(), catalog.take().ok_or_else(gone)?);
+                none.insert(Task::spawn(shape_of(relation, catalog)))
+            }
+        };
+        let answer = task.wait().await;
+        self.lookup = None;
+        let (shape, back) = answer??;
+        *catalog = Some(back);
+        self.decoder.install(shape);
+        Ok(())
     }
 
     /// Decodes what has arrived, until the builder is full, a relation has to be looked up, or nothing is left.
@@ -227,4 +245,14 @@ impl Stream {
         self.send_feedback().await?;
         self.wire.end().await
     }
+}
+
+/// The shape of a relation; `None` when its changes are not wanted.
+async fn shape_of(relation: Relation, mut catalog: Catalog) -> Result<(Option<Shape>, Catalog)> {
+    let table = catalog.table(relation.oid).await?;
+    let shape = match decoder::is_wanted(&relation, table.as_ref(), catalog.options()) {
+        true => Some(catalog.describe_relation(&relation, table.as_ref()).await?),
+        false => None,
+    };
+    Ok((shape, catalog))
 }
