@@ -69,16 +69,10 @@ impl Log for Memory {
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Commit>> {
         Box::pin(async move {
-            let result = self.lock().append(batch);
-            if let Ok(sequence) = result {
-                // Sent without the lock, so published ends may arrive out of order: never let one go back.
-                self.published.send_if_modified(|end| {
-                    let moves = *end <= sequence;
-                    *end = (*end).max(sequence + 1);
-                    moves
-                });
-            }
-            let commit: Commit = Box::pin(std::future::ready(result));
+            // A refused batch is refused here, so that the producer's next one cannot overtake it.
+            let sequence = self.lock().append(batch)?;
+            self.published.send_modify(|end| *end = (*end).max(sequence + 1));
+            let commit: Commit = Box::pin(std::future::ready(Ok(sequence)));
             Ok(commit)
         })
     }
@@ -134,6 +128,7 @@ impl Log for Memory {
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         self.lock().closed = true;
+        self.published.send_modify(|_| {});
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -155,6 +150,10 @@ impl Journal for MemoryJournal {
         let inner = lock(&self.inner);
         let range = from as usize..(until as usize).min(inner.batches.len());
         Ok(inner.batches.get(range).unwrap_or_default().iter().find_map(|stored| wanted.find(stored)))
+    }
+
+    fn closed(&self) -> bool {
+        lock(&self.inner).closed
     }
 
     fn behind(&self, wanted: &Wanted) -> bool {

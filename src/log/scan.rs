@@ -59,6 +59,9 @@ pub(super) trait Journal: Send {
     /// records that `wanted` still needed were removed.
     fn find(&mut self, from: u64, until: u64, wanted: &mut Wanted) -> Result<Option<Found>>;
 
+    /// True when nothing will ever be published again.
+    fn closed(&self) -> bool;
+
     /// Whether something that `wanted` has not been given is visible, as far as the ends of topics tell.
     fn behind(&self, wanted: &Wanted) -> bool;
 }
@@ -363,7 +366,7 @@ impl<J: Journal> LogReader for Reader<J> {
                 if !found.is_empty() {
                     return Ok(found);
                 }
-                if self.published.changed().await.is_err() {
+                if scan.journal.closed() || self.published.changed().await.is_err() {
                     return Err(Error::transient("read log: it is closed"));
                 }
             }

@@ -15,6 +15,11 @@ pub(super) const PRODUCER_BYTES_MAX: usize = 1024;
 /// Most sections in one batch.
 pub(super) const SECTIONS_MAX: usize = 65_536;
 
+/// Longest list of transactions in one batch.
+pub(super) const TRANSACTION_BYTES_MAX: usize = 64 << 20;
+/// Largest payload of one section: a little over the largest record.
+pub(super) const PAYLOAD_BYTES_MAX: usize = 2 << 30;
+
 /// The state after some batch.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct State {
@@ -76,7 +81,17 @@ pub(super) enum Note {
     Schema { topic: TopicPartition, id: u64, schema: Arc<Schema> },
     Abort(Aborted),
     Batch { stored: Arc<Stored>, schemas: Vec<u64> },
-    Trim(Vec<(TopicPartition, u64)>),
+    Trim(Vec<Trim>),
+}
+
+/// What cleaning is about to take from a topic-partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trim {
+    pub topic: TopicPartition,
+    /// Its first offset from now on; limits move it, compaction does not.
+    pub earliest: u64,
+    /// Payload bytes that go.
+    pub bytes: u64,
 }
 
 impl Default for State {
@@ -158,6 +173,9 @@ impl State {
         if batch.sections.len() > SECTIONS_MAX {
             return refuse(format!("{} sections, at most {SECTIONS_MAX}", batch.sections.len()));
         }
+        if batch.transactions.len() > TRANSACTION_BYTES_MAX {
+            return refuse(format!("its list of transactions is longer than {TRANSACTION_BYTES_MAX} bytes"));
+        }
         if batch.position.as_ref().is_some_and(|position| position.as_bytes().len() > Position::LEN_MAX) {
             return refuse(format!("its position is longer than {} bytes", Position::LEN_MAX));
         }
@@ -183,6 +201,12 @@ impl State {
         }
         if section.count == 0 || section.count != section.span || section.payload.is_empty() {
             return Err(Error::data(format!("append to {topic}: a section without records")));
+        }
+        if section.payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(Error::data(format!(
+                "append to {topic}: {} bytes, at most {PAYLOAD_BYTES_MAX}",
+                section.payload.len()
+            )));
         }
         if section.schema.is_some() != (section.encoding == Encoding::Changes) {
             return Err(Error::data(format!("append to {topic}: changes have a schema and events have none")));
@@ -213,9 +237,10 @@ impl State {
             }
             Note::Batch { stored, .. } => self.apply_batch(stored),
             Note::Trim(trims) => {
-                for (topic, earliest) in trims {
-                    let topic = self.topics.entry(topic.clone()).or_default();
-                    topic.earliest = topic.earliest.max(*earliest);
+                for trim in trims {
+                    let topic = self.topics.entry(trim.topic.clone()).or_default();
+                    topic.earliest = topic.earliest.max(trim.earliest);
+                    topic.bytes = topic.bytes.saturating_sub(trim.bytes);
                 }
             }
         }

@@ -15,7 +15,7 @@ use connector_api::{Error, LogId, Result, Schema, TopicPartition};
 pub(super) use batch::{COMPRESSION_LZ4, COMPRESSION_NONE, Directory, SectionHead, encode_batch};
 pub(super) use checkpoint::{Checkpoint, decode_checkpoint, encode_checkpoint};
 
-use crate::log::state::Aborted;
+use crate::log::state::{Aborted, PAYLOAD_BYTES_MAX, Trim};
 
 /// Version of every file of a log directory.
 pub(super) const VERSION: u16 = 1;
@@ -31,8 +31,8 @@ pub(super) const HEADER_LEN: usize = 64;
 pub(super) const HEAD_LEN: usize = 40;
 /// Longest head data of an entry; payloads come on top.
 pub(super) const META_MAX: usize = 256 << 20;
-/// Longest payload of one section: a little over the largest record.
-pub(super) const PAYLOAD_MAX: u64 = 2 << 30;
+/// Longest payload of one section.
+pub(super) const PAYLOAD_MAX: u64 = PAYLOAD_BYTES_MAX as u64;
 
 /// What an entry is. The numbers are bytes on disk: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,12 +99,13 @@ impl EntryHead {
         out.try_into().unwrap_or([0; HEAD_LEN])
     }
 
-    /// Reads the head of an entry at byte `at`; says what is wrong when it is not one.
-    pub fn decode(bytes: &[u8], salt: Salt, at: u64) -> Result<EntryHead, &'static str> {
-        let Some((head, crc)) = bytes.split_at_checked(HEAD_LEN - 4) else { return Err("an entry is cut short") };
-        let mut reader = Reader::new(crc);
-        if reader.u32() != salt.crc(at, head) {
-            return Err("the checksum of an entry's head does not match");
+    /// Reads the head of an entry at byte `at`.
+    pub fn decode(bytes: &[u8], salt: Salt, at: u64) -> Result<EntryHead, HeadFault> {
+        let Some((head, crc)) = bytes.split_at_checked(HEAD_LEN - 4) else {
+            return Err(HeadFault::Damaged("an entry is cut short"));
+        };
+        if Reader::new(crc).u32() != salt.crc(at, head) {
+            return Err(HeadFault::Damaged("the checksum of an entry's head does not match"));
         }
         let mut reader = Reader::new(head);
         let magic = reader.take(4) == ENTRY_MAGIC;
@@ -114,15 +115,26 @@ impl EntryHead {
         let reserved = reserved && reader.u32() == 0;
         // The checksum held, so what is unknown from here on was written on purpose, by a later version (I9).
         let kind = EntryKind::ALL.into_iter().find(|known| *known as u8 == kind);
-        let Some(kind) = kind else { return Err("an entry of a kind that this version does not know") };
+        let Some(kind) = kind else {
+            return Err(HeadFault::Unknown("an entry of a kind that this version does not know"));
+        };
         if !magic || !reserved {
-            return Err("an entry's head has bits that this version does not know");
+            return Err(HeadFault::Unknown("an entry's head has bits that this version does not know"));
         }
         if meta as usize > META_MAX || payload > u64::MAX / 4 {
-            return Err("an entry's head claims an impossible length");
+            return Err(HeadFault::Unknown("an entry's head claims an impossible length"));
         }
         Ok(EntryHead { kind, meta, payload, durable, meta_crc })
     }
+}
+
+/// Why bytes are not the head of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadFault {
+    /// The checksum does not hold: damage, or nothing was ever written here.
+    Damaged(&'static str),
+    /// It was written like this, by a later version.
+    Unknown(&'static str),
 }
 
 /// What entry checksums start from: the log and the segment. With the byte's place added, an entry is one only where it
@@ -270,25 +282,63 @@ fn read_abort(reader: &mut Reader<'_>) -> Aborted {
     Aborted { producer: reader.text().into(), first: reader.varint(), last: reader.varint() }
 }
 
-/// A trim entry: a count, and for each a topic-partition and its earliest offset.
-pub(super) fn encode_trim(out: &mut Vec<u8>, trims: &[(TopicPartition, u64)]) {
+/// A trim entry: a count, and for each a topic-partition, its earliest offset, and the bytes that go.
+pub(super) fn encode_trim(out: &mut Vec<u8>, trims: &[Trim]) {
     put_varint(out, trims.len() as u64);
-    for (topic, earliest) in trims {
-        put_topic(out, topic);
-        put_varint(out, *earliest);
+    for trim in trims {
+        put_topic(out, &trim.topic);
+        put_varint(out, trim.earliest);
+        put_varint(out, trim.bytes);
     }
 }
 
 /// Reads [`encode_trim`].
-pub(super) fn decode_trim(bytes: &[u8]) -> Result<Vec<(TopicPartition, u64)>> {
+pub(super) fn decode_trim(bytes: &[u8]) -> Result<Vec<Trim>> {
     let mut reader = Reader::new(bytes);
     let mut trims = Vec::new();
     for _ in 0..reader.varint() {
         if reader.is_bad() {
             break;
         }
-        trims.push((read_topic(&mut reader), reader.varint()));
+        trims.push(Trim {
+            topic: read_topic(&mut reader),
+            earliest: reader.varint(),
+            bytes: reader.varint(),
+        });
     }
     reader.finish("trim entry")?;
     Ok(trims)
+}
+
+/// A mark entry: one byte, 1 when it seals the segment.
+pub(super) fn decode_mark(bytes: &[u8]) -> Result<bool> {
+    match bytes {
+        [0] => Ok(false),
+        [1] => Ok(true),
+        _ => Err(Error::corrupt("decode mark entry")),
+    }
+}
+
+/// Appends an entry at byte `at` of a segment, but for its payload, which the caller writes after it.
+pub(super) fn put_entry(
+    out: &mut Vec<u8>,
+    salt: Salt,
+    at: u64,
+    durable: u64,
+    kind: EntryKind,
+    payload: u64,
+    meta: impl FnOnce(&mut Vec<u8>),
+) -> u64 {
+    let start = out.len();
+    out.extend_from_slice(&[0; HEAD_LEN]);
+    meta(out);
+    let (mut length, mut meta_crc) = (0, 0);
+    if let Some(meta) = out.get(start.saturating_add(HEAD_LEN)..) {
+        (length, meta_crc) = (meta.len() as u32, crc32c::crc32c(meta));
+    }
+    let head = EntryHead { kind, meta: length, payload, durable, meta_crc };
+    if let Some(place) = out.get_mut(start..start.saturating_add(HEAD_LEN)) {
+        place.copy_from_slice(&head.encode(salt, at));
+    }
+    head.len()
 }
