@@ -72,7 +72,7 @@ pub struct Loops {
 /// When another process has it, or its bytes are damaged.
 pub fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
     match config.log.engine {
-        Engine::Memory => Ok(Memory::new()),
+        Engine::Memory => Ok(Arc::new(Memory::new())),
         Engine::Embedded => Ok(embedded::Embedded::open(config.log.embedded())?),
     }
 }
