@@ -34,6 +34,10 @@ pub trait Source: Send {
     /// Everything up to `durable` is fsynced in the log (I1): only now may the upstream forget it.
     fn confirm<'a>(&'a mut self, durable: &'a Position) -> BoxFuture<'a, Result<()>>;
 
+    /// Nothing can be read now, because the log has no room: says to the upstream that we are alive. Called about once
+    /// a second while that lasts.
+    fn keep_alive(&mut self) -> BoxFuture<'_, Result<()>>;
+
     /// What the source can say about itself, from memory, without asking the upstream.
     fn status(&self) -> SourceStatus;
 
@@ -52,6 +56,8 @@ pub struct SourceStatus {
     pub lag_bytes: Option<u64>,
     /// Log that the upstream keeps for us, in bytes, where it is known.
     pub retained_bytes: Option<u64>,
+    /// Everything that was committed upstream when `start` was called has been given by `read`.
+    pub caught_up: bool,
     /// How far an initial copy has come.
     pub snapshot: Option<SnapshotProgress>,
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use connector_api::options::Size;
 use connector_api::{Error, Finding, Mapping, Schema, Severity};
 use rusqlite::{Connection, OpenFlags};
 
@@ -122,7 +123,7 @@ fn check_file(path: &Path, findings: &mut Vec<Finding>) -> Result<Option<Connect
     if let Ok(disk) = rustix::fs::statvfs(folder) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if free < DISK_LOW_BYTES {
-            let what = format!("{} of disk are left", bytesize::ByteSize(free));
+            let what = format!("{} of disk are left", Size(free));
             findings.push(Finding::new(Severity::Warning, "sqlite-disk-low", place.clone(), what));
         }
     }

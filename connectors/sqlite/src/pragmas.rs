@@ -21,7 +21,7 @@ pub fn configure(connection: &Connection, options: &Options) -> Result<Option<St
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(failed)?;
-    let kibibytes = i64::try_from(options.cache_size.as_u64() / 1024).unwrap_or(i64::MAX);
+    let kibibytes = i64::try_from(options.cache_size.bytes() / 1024).unwrap_or(i64::MAX);
     let settings: [(&str, &dyn rusqlite::ToSql); 5] = [
         // FULL syncs the WAL at every commit: Ok from commit means durable.
         ("synchronous", &"FULL"),
