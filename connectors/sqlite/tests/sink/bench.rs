@@ -87,10 +87,23 @@ fn deliveries(ids: impl Iterator<Item = i64>, salt: u64, size: usize, update: bo
     ids.chunks(size).map(chunk).collect()
 }
 
-fn time(run: impl FnOnce()) -> Duration {
-    let start = Instant::now();
+/// Elapsed time, and the processor time of this thread, which a busy machine changes less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Took {
+    elapsed: Duration,
+    processor: Duration,
+}
+
+fn processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or_default())
+}
+
+fn time(run: impl FnOnce()) -> Took {
+    let (start, used) = (Instant::now(), processor());
     run();
-    start.elapsed()
+    Took { elapsed: start.elapsed(), processor: processor() - used }
 }
 
 fn through_the_sink(harness: &mut Harness, deliveries: &[Delivery]) {
@@ -144,20 +157,30 @@ fn prepared_rows(ids: impl Iterator<Item = i64>, salt: u64) -> Vec<(Row, String)
     ids.map(prepare).collect()
 }
 
-fn report(what: &str, count: f64, sink: &mut [Duration], raw: &mut [Duration]) {
+fn report(what: &str, count: f64, sink: &mut [Took], raw: &mut [Took]) {
     sink.sort_unstable();
     raw.sort_unstable();
-    let rate = |times: &[Duration], at: usize| count / times[at].as_secs_f64() / 1000.0;
-    let (first, middle, last) = (0, sink.len() / 2, sink.len() - 1);
+    let (sink, middle) = (&*sink, sink.len() / 2);
+    let rate = |took: &Took| count / took.elapsed.as_secs_f64() / 1000.0;
+    let micros = |all: &[Took]| {
+        let mut used: Vec<_> = all.iter().map(|took| took.processor).collect();
+        used.sort_unstable();
+        used[middle].as_secs_f64() * 1e6 / count
+    };
+    let show = |all: &[Took]| {
+        let (fast, slow) = (rate(&all[0]), rate(&all[all.len() - 1]));
+        format!(
+            "{:.0}k rows/s ({slow:.0}-{fast:.0}), {:.2} us of processor a row",
+            rate(&all[middle]),
+            micros(all)
+        )
+    };
+    println!("{what}: sink {}", show(sink));
+    println!("{what}: by hand {}", show(raw));
     println!(
-        "{what}: sink {:.0}k rows/s ({:.0}-{:.0}), by hand {:.0}k ({:.0}-{:.0}), ratio {:.2}",
-        rate(sink, middle),
-        rate(sink, last),
-        rate(sink, first),
-        rate(raw, middle),
-        rate(raw, last),
-        rate(raw, first),
-        raw[middle].as_secs_f64() / sink[middle].as_secs_f64()
+        "{what}: ratio {:.2} elapsed, {:.2} processor",
+        rate(&sink[middle]) / rate(&raw[middle]),
+        micros(raw) / micros(sink)
     );
 }
 

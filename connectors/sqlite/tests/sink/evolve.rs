@@ -48,6 +48,25 @@ fn a_column_whose_kind_changed_is_rebuilt_in_a_table_of_ours() {
 }
 
 #[test]
+fn what_a_rollback_undid_is_done_again() {
+    let mut harness = Harness::new();
+    let before = table("t", &[("id", ValueKind::Int), ("n", ValueKind::Int)], &[0]);
+    harness.feed.insert(&before, &[Value::Int(1), Value::Int(7)]);
+    harness.deliver();
+    let then = table("t", &[("id", ValueKind::Int), ("n", ValueKind::Text)], &[0]);
+    harness.feed.insert(&then, &[Value::Int(2), Value::Text("007")]);
+    let delivery = harness.feed.take();
+    for _ in 0..2 {
+        harness.apply(&delivery).remove(0).unwrap();
+        now(harness.sink.rollback()).unwrap();
+        assert_eq!(harness.rows("SELECT n, typeof(n) FROM t"), ["7|integer"]);
+    }
+    harness.apply(&delivery).remove(0).unwrap();
+    now(harness.sink.commit(&harness.cursor)).unwrap();
+    assert_eq!(harness.rows("SELECT n, typeof(n) FROM t"), ["7|text", "007|text"]);
+}
+
+#[test]
 fn a_column_that_cannot_be_rebuilt_stops_the_sink_with_the_statements() {
     let mut harness = Harness::new();
     let before = table("t", &[("id", ValueKind::Int), ("n", ValueKind::Int)], &[0]);
