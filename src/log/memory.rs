@@ -160,3 +160,13 @@ impl Journal for MemoryJournal {
         super::behind(&lock(&self.inner).state, wanted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_conforms() {
+        crate::log::conformance::run(async || Arc::new(Memory::new()) as Arc<dyn Log>).await;
+    }
+}

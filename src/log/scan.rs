@@ -5,7 +5,7 @@
 //! ends it, it goes back and gives all of them in a row. So an unfinished or aborted transaction needs no bookkeeping here:
 //! its end never comes. No two producers' chunks interleave in what a sink sees.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -201,18 +201,18 @@ pub(super) struct Scan<J> {
     open: HashMap<Arc<str>, u64>,
     replay: Option<Replay>,
     /// Looked for by [`LogReader::at_tail`], not given yet.
-    ready: Vec<Delivery>,
+    ready: VecDeque<Delivery>,
 }
 
 impl<J: Journal> Scan<J> {
     pub fn new(journal: J, log: LogId, wanted: Wanted) -> Self {
-        Scan { journal, log, wanted, next: None, open: HashMap::new(), replay: None, ready: Vec::new() }
+        Scan { journal, log, wanted, next: None, open: HashMap::new(), replay: None, ready: VecDeque::new() }
     }
 
     /// What is there now, of together about `bytes_max`; empty at the tail.
     fn pull(&mut self, bytes_max: usize) -> Result<Vec<Delivery>> {
         if !self.ready.is_empty() {
-            return Ok(std::mem::take(&mut self.ready));
+            return Ok(self.take_ready(bytes_max));
         }
         let mut next = match self.next {
             Some(next) => next,
@@ -222,7 +222,7 @@ impl<J: Journal> Scan<J> {
         while out.is_empty() || bytes < bytes_max {
             match self.step(&mut next, end) {
                 Ok(Step::Give(delivery)) => {
-                    bytes += delivery.len() + delivery.transactions.len();
+                    bytes += weight(&delivery);
                     delivery.advance(&mut self.wanted.cursor);
                     out.push(delivery);
                 }
@@ -236,6 +236,17 @@ impl<J: Journal> Scan<J> {
         }
         self.next = Some(next);
         Ok(out)
+    }
+
+    fn take_ready(&mut self, bytes_max: usize) -> Vec<Delivery> {
+        let (mut out, mut bytes) = (Vec::new(), 0);
+        while (out.is_empty() || bytes < bytes_max)
+            && let Some(delivery) = self.ready.pop_front()
+        {
+            bytes += weight(&delivery);
+            out.push(delivery);
+        }
+        out
     }
 
     fn step(&mut self, next: &mut u64, end: u64) -> Result<Step> {
@@ -325,7 +336,7 @@ impl<J: Journal> Scan<J> {
         // The ends of topics count records that cleaning has removed since: only looking tells.
         match self.pull(LOOK_BYTES) {
             Ok(found) => {
-                self.ready = found;
+                self.ready = found.into();
                 self.ready.is_empty()
             }
             Err(_) => false,
@@ -335,6 +346,10 @@ impl<J: Journal> Scan<J> {
 
 /// What [`LogReader::at_tail`] reads ahead at most.
 const LOOK_BYTES: usize = 256 << 10;
+
+fn weight(delivery: &Delivery) -> usize {
+    delivery.len() + delivery.transactions.len()
+}
 
 enum Step {
     Give(Delivery),
