@@ -142,7 +142,7 @@ impl Journal for MemoryJournal {
         lock(&self.inner).state.next
     }
 
-    fn start(&mut self, _: &Wanted) -> Result<u64> {
+    fn start(&mut self, _: &mut Wanted) -> Result<u64> {
         Ok(0)
     }
 

@@ -5,7 +5,7 @@
 //! ends it, it goes back and gives all of them in a row. So an unfinished or aborted transaction needs no bookkeeping here:
 //! its end never comes. No two producers' chunks interleave in what a sink sees.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -53,7 +53,7 @@ pub(super) trait Journal: Send {
     fn end(&self) -> u64;
 
     /// The sequence to begin at for `wanted`: nothing that it wants stands before.
-    fn start(&mut self, wanted: &Wanted) -> Result<u64>;
+    fn start(&mut self, wanted: &mut Wanted) -> Result<u64>;
 
     /// The first batch in `from..until` that `wanted` has an interest in. Fails with [`connector_api::Kind::Lost`] when
     /// records that `wanted` still needed were removed.
@@ -85,6 +85,8 @@ pub(super) struct Wanted {
     subscription: Subscription,
     /// What is applied so far.
     pub cursor: Cursor,
+    /// Offsets below which nothing is given, of topic-partitions that the cursor does not name.
+    pub floors: BTreeMap<TopicPartition, u64>,
     /// Set while the chunks of this producer's transaction are given.
     replay: Option<Arc<str>>,
     /// Topics met, with the name to share; `None` for those not wanted.
@@ -93,7 +95,15 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub fn new(subscription: Subscription, cursor: Cursor) -> Self {
-        Wanted { subscription, cursor, replay: None, topics: HashMap::new() }
+        Wanted { subscription, cursor, floors: BTreeMap::new(), replay: None, topics: HashMap::new() }
+    }
+
+    /// The next offset wanted.
+    pub fn from(&self, topic: &TopicPartition) -> u64 {
+        match self.cursor.next.get(topic) {
+            Some(next) => *next,
+            None => self.floors.get(topic).copied().unwrap_or(0),
+        }
     }
 
     /// What to do with a batch.
@@ -133,7 +143,7 @@ impl Wanted {
             if self.topic(&section.topic.topic).is_none() {
                 continue;
             }
-            let from = self.cursor.get(&section.topic);
+            let from = self.from(&section.topic);
             if section.end() > from {
                 wanted.push(Section { from, ..section.clone() });
             }
@@ -216,7 +226,7 @@ impl<J: Journal> Scan<J> {
         }
         let mut next = match self.next {
             Some(next) => next,
-            None => self.journal.start(&self.wanted)?,
+            None => self.journal.start(&mut self.wanted)?,
         };
         let (end, mut out, mut bytes) = (self.journal.end(), Vec::new(), 0);
         while out.is_empty() || bytes < bytes_max {

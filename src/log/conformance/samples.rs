@@ -16,15 +16,15 @@ pub struct Producer {
     builder: BatchBuilder,
     schemas: BTreeMap<String, Arc<Schema>>,
     transactions: u64,
-    /// Bytes of text in each row.
-    pub padding: usize,
+    /// The text in each complete row.
+    pub text: String,
 }
 
 impl Producer {
     /// A source of this name.
     pub fn new(name: &str) -> Producer {
         let builder = BatchBuilder::new(name, usize::MAX);
-        Producer { builder, schemas: BTreeMap::new(), transactions: 0, padding: 10 }
+        Producer { builder, schemas: BTreeMap::new(), transactions: 0, text: "text".to_owned() }
     }
 
     fn begin(&mut self) {
@@ -50,7 +50,7 @@ impl Producer {
     pub fn change(&mut self, topic: &str, op: Op, key: u64, partial: bool) {
         self.begin();
         let schema = self.schema(topic);
-        let text = "x".repeat(self.padding);
+        let text = self.text.clone();
         let section = self.builder.section(&mut SectionHandle::default(), &topic.into(), &schema);
         let mut change = self.builder.change(section, op);
         match op {
@@ -74,12 +74,13 @@ impl Producer {
         self.begin();
         let schema = self.schema(topic);
         let section = self.builder.section(&mut SectionHandle::default(), &topic.into(), &schema);
+        let text = self.text.clone();
         let mut change = self.builder.change(section, Op::Update);
         change.image(Image::OldKey, 1);
         change.push(Value::Int(from as i64));
         change.image(Image::NewRow, schema.columns.len());
         change.push(Value::Int(to as i64));
-        change.push(if partial { Value::Unchanged } else { Value::Text("renamed") });
+        change.push(if partial { Value::Unchanged } else { Value::Text(&text) });
         (2..schema.columns.len()).for_each(|_| change.push(Value::Null));
         change.finish().unwrap();
     }

@@ -1,43 +1,47 @@
+//! The embedded log against the suite, a model, failing disks and damaged files.
+
+mod conform;
+mod damage;
+mod faults;
+mod fixture;
+mod model;
+mod speed;
+
+use std::future::Future;
+
 use super::*;
-use crate::log::conformance;
-use fs::faulty::Faulty;
+use crate::log::conformance::Producer;
+use fs::faulty::{Faults, Faulty};
 
-mod conform {
-    use super::*;
+/// Runs a future to its end on this thread.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
 
-    #[tokio::test]
-    async fn it_conforms() {
-        let dir = tempfile::tempdir().unwrap();
-        let made = std::cell::Cell::new(0);
-        conformance::run(async || {
-            made.set(made.get() + 1);
-            Embedded::open(Options::new(dir.path().join(made.get().to_string()))).unwrap() as Arc<dyn Log>
-        })
-        .await;
-    }
+fn append(log: &dyn Log, batch: Batch) -> Result<u64> {
+    wait(async { log.append(batch).await?.await })
+}
 
-    /// Tiny segments and no tail cache: everything goes through files, the index and rolls.
-    #[tokio::test]
-    async fn it_conforms_from_files() {
-        for short in [false, true] {
-            conformance::run(async || {
-                let disk = Faulty::new(7);
-                disk.set(fs::faulty::Faults { short, ..Default::default() });
-                let options = Options { segment_size: 600, tail_bytes: 0, clean_percent: 0, ..Options::new("/log") };
-                Embedded::open_on(Arc::new(disk), options).unwrap() as Arc<dyn Log>
-            })
-            .await;
-        }
-    }
+/// A log on a disk in memory, with small segments, so that everything happens in a few batches.
+fn open(disk: &Faulty) -> Result<Arc<Embedded>> {
+    open_with(disk, |_| {})
+}
 
-    #[tokio::test]
-    async fn it_conforms_with_other_settings() {
-        conformance::run(async || {
-            let sync = Sync::Interval(std::time::Duration::from_millis(2));
-            let options =
-                Options { sync, compression: Compression::Lz4, segment_size: 2000, tail_bytes: 500, ..Options::new("/log") };
-            Embedded::open_on(Arc::new(Faulty::new(7)), options).unwrap() as Arc<dyn Log>
-        })
-        .await;
-    }
+fn open_with(disk: &Faulty, change: impl FnOnce(&mut Options)) -> Result<Arc<Embedded>> {
+    let mut options = Options {
+        segment_size: 900,
+        tail_bytes: 700,
+        clean_percent: 0,
+        tombstone_age: std::time::Duration::ZERO,
+        ..Options::new("/log")
+    };
+    change(&mut options);
+    Embedded::open_on(Arc::new(disk.clone()), options)
+}
+
+/// The segment files, oldest first.
+fn segment_paths(disk: &Faulty) -> Vec<std::path::PathBuf> {
+    let mut paths = disk.paths();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "log"));
+    paths
 }
