@@ -1,9 +1,9 @@
 //! Reading in the order of visibility, the same for every engine: a batch counts where it stands, a transaction of many
 //! batches where its last one stands (I4).
 //!
-//! A reader walks the journal. At a chunk of a transaction it only remembers where that began; at the chunk that
-//! ends it, it goes back and gives all of them in a row. So an unfinished or aborted transaction needs no bookkeeping here:
-//! its end never comes. No two producers' chunks interleave in what a sink sees.
+//! A reader walks the journal and passes over chunks of transactions; at the chunk that ends one, it goes back to where that
+//! began and gives all of them in a row. So an unfinished or aborted transaction needs no bookkeeping here: its end never
+//! comes. No two producers' chunks interleave in what a sink sees.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,8 @@ pub(super) struct Stored {
     pub position: Option<Position>,
     pub continued: bool,
     pub continues: bool,
+    /// Sequence of the batch in which its first transaction began; its own unless it is `continued`.
+    pub first: u64,
     pub transactions: Bytes,
     pub sections: Vec<Section>,
 }
@@ -43,6 +45,7 @@ pub(super) struct Found {
     pub producer: Arc<str>,
     pub continued: bool,
     pub continues: bool,
+    pub first: u64,
     pub transactions: Bytes,
     pub sections: Vec<Section>,
 }
@@ -87,8 +90,8 @@ pub(super) struct Wanted {
     pub cursor: Cursor,
     /// Offsets below which nothing is given, of topic-partitions that the cursor does not name.
     pub floors: BTreeMap<TopicPartition, u64>,
-    /// Set while the chunks of this producer's transaction are given.
-    replay: Option<Arc<str>>,
+    /// Set while the chunks of the transaction that began with this batch are given.
+    replay: Option<u64>,
     /// Topics met, with the name to share; `None` for those not wanted.
     topics: HashMap<Arc<str>, Option<Arc<str>>>,
 }
@@ -107,11 +110,12 @@ impl Wanted {
     }
 
     /// What to do with a batch.
-    pub fn interest(&self, producer: &str, continued: bool, continues: bool) -> Interest {
+    pub fn interest(&self, first: u64, continued: bool, continues: bool) -> Interest {
         let chunk = continued || continues;
-        match &self.replay {
-            Some(replay) if chunk && **replay == *producer => Interest::Whole,
+        match self.replay {
+            Some(replay) if chunk && replay == first => Interest::Whole,
             Some(_) => Interest::Skip,
+            None if chunk && continues => Interest::Skip,
             None if chunk => Interest::Head,
             None => Interest::Sections,
         }
@@ -153,7 +157,7 @@ impl Wanted {
 
     /// A batch in memory, if it is of interest.
     pub fn find(&mut self, stored: &Stored) -> Option<Found> {
-        let sections = match self.interest(&stored.producer, stored.continued, stored.continues) {
+        let sections = match self.interest(stored.first, stored.continued, stored.continues) {
             Interest::Skip => return None,
             Interest::Head => Vec::new(),
             Interest::Whole => self.sections(stored),
@@ -170,6 +174,7 @@ impl Wanted {
             producer: stored.producer.clone(),
             continued: stored.continued,
             continues: stored.continues,
+            first: stored.first,
             transactions: stored.transactions.clone(),
             sections,
         })
@@ -193,6 +198,7 @@ impl Wanted {
 /// A transaction of many batches that is being given.
 #[derive(Debug)]
 struct Replay {
+    first: u64,
     next: u64,
     last: u64,
     /// Some of it was given.
@@ -207,8 +213,6 @@ pub(super) struct Scan<J> {
     wanted: Wanted,
     /// Next sequence to look at; `None` before the first look.
     next: Option<u64>,
-    /// First batch of each producer's transaction whose end was not met.
-    open: HashMap<Arc<str>, u64>,
     replay: Option<Replay>,
     /// Looked for by [`LogReader::at_tail`], not given yet.
     ready: VecDeque<Delivery>,
@@ -216,7 +220,7 @@ pub(super) struct Scan<J> {
 
 impl<J: Journal> Scan<J> {
     pub fn new(journal: J, log: LogId, wanted: Wanted) -> Self {
-        Scan { journal, log, wanted, next: None, open: HashMap::new(), replay: None, ready: VecDeque::new() }
+        Scan { journal, log, wanted, next: None, replay: None, ready: VecDeque::new() }
     }
 
     /// What is there now, of together about `bytes_max`; empty at the tail.
@@ -269,44 +273,32 @@ impl<J: Journal> Scan<J> {
             return Ok(Step::Tail);
         };
         *next = found.sequence + 1;
-        match (found.continued, found.continues) {
-            (false, false) => {
-                self.open.remove(&found.producer);
-                return Ok(Step::Give(self.delivery(found, false, false)));
-            }
-            (false, true) => {
-                self.open.insert(found.producer, found.sequence);
-            }
-            // A reader that begins in the middle of a transaction has what was before.
-            (true, true) => {
-                self.open.entry(found.producer).or_insert(found.sequence);
-            }
-            (true, false) => {
-                let first = self.open.remove(&found.producer).unwrap_or(found.sequence);
-                let producer = found.producer;
-                self.replay = Some(Replay { next: first, last: found.sequence, given: false, producer });
-            }
+        if !found.continued {
+            return Ok(Step::Give(self.delivery(found, false, false)));
         }
+        // The end of a transaction of many batches: go back to its beginning.
+        let (first, last, producer) = (found.first, found.sequence, found.producer);
+        self.replay = Some(Replay { first, next: first, last, given: false, producer });
         Ok(Step::On)
     }
 
     fn step_replay(&mut self) -> Result<Step> {
         let Some(replay) = &mut self.replay else { return Ok(Step::On) };
-        self.wanted.replay = Some(replay.producer.clone());
+        self.wanted.replay = Some(replay.first);
         let found = self.journal.find(replay.next, replay.last.saturating_add(1), &mut self.wanted)?;
         let (given, last) = (replay.given, replay.last);
         let Some(found) = found else {
             // Cleaning removed the rest, so nothing of it was wanted (or `find` had said `Lost`). What was begun is ended.
-            let producer = replay.producer.clone();
-            self.replay = None;
             let end = Found {
                 sequence: last,
-                producer,
+                producer: replay.producer.clone(),
                 continued: true,
                 continues: false,
+                first: replay.first,
                 transactions: Bytes::new(),
                 sections: Vec::new(),
             };
+            self.replay = None;
             return Ok(if given { Step::Give(self.delivery(end, true, false)) } else { Step::On });
         };
         replay.next = found.sequence + 1;

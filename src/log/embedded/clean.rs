@@ -45,7 +45,16 @@ struct Run<'a> {
 enum Drops {
     All,
     /// By their place in the section.
-    Some(Vec<bool>),
+    Some(Vec<Action>),
+}
+
+/// What becomes of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Action {
+    Keep,
+    /// A moved tombstone whose first half goes: from now on it stands for itself, and sinks delete by it.
+    Settle,
+    Drop,
 }
 
 /// What goes from one segment.
@@ -62,12 +71,13 @@ impl Plan {
         self.drops.insert((sequence, section), Drops::All);
     }
 
-    fn drop_one(&mut self, sequence: u64, section: usize, record: usize, count: usize) {
-        let drops = self.drops.entry((sequence, section)).or_insert_with(|| Drops::Some(vec![false; count]));
+    fn act(&mut self, sequence: u64, section: usize, record: usize, count: usize, action: Action) {
+        let fresh = || Drops::Some(vec![Action::Keep; count]);
+        let drops = self.drops.entry((sequence, section)).or_insert_with(fresh);
         if let Drops::Some(which) = drops
-            && let Some(dropped) = which.get_mut(record)
+            && let Some(known) = which.get_mut(record)
         {
-            *dropped = true;
+            *known = action.max(*known);
         }
     }
 }
@@ -158,7 +168,7 @@ impl Run<'_> {
     /// Whether a plan is worth a rewrite, and whether anything is left; adds up what goes by topic-partition.
     fn judge(&self, first: u64, plan: &Plan, gone: &mut BTreeMap<TopicPartition, u64>) -> Result<Fate> {
         let (mut segment, limit) = self.open(first)?;
-        let (mut dropped, mut live, mut begun) = (0, false, Vec::new());
+        let (mut dropped, mut live) = (0, false);
         let mut sums: BTreeMap<TopicPartition, u64> = BTreeMap::new();
         each_batch(&mut segment, limit, |_, _, directory| {
             for (number, head) in directory.sections.iter().enumerate() {
@@ -167,7 +177,7 @@ impl Run<'_> {
                     None => 0,
                     Some(Drops::All) => head.stored,
                     Some(Drops::Some(which)) => {
-                        let records = which.iter().filter(|dropped| **dropped).count() as u64;
+                        let records = which.iter().filter(|action| **action == Action::Drop).count() as u64;
                         head.stored * records / (which.len() as u64).max(1)
                     }
                 };
@@ -179,12 +189,7 @@ impl Run<'_> {
                 }
             }
             // The end of a transaction that began in an older segment: without it that one would never be seen.
-            let starts = !directory.continued && directory.continues;
-            if starts {
-                begun.push(directory.producer.to_owned());
-            }
-            let aborted = self.standing(directory) == Standing::Aborted;
-            live |= directory.continued && !aborted && !begun.iter().any(|known| known == directory.producer);
+            live |= directory.ends_transaction() && directory.first < first;
             Ok(())
         })?;
         let worth = dropped > 0 && dropped * 100 >= self.options.clean_percent * limit;
@@ -247,7 +252,7 @@ impl Drops {
     fn is_all(&self) -> bool {
         match self {
             Drops::All => true,
-            Drops::Some(which) => which.iter().all(|dropped| *dropped),
+            Drops::Some(which) => which.iter().all(|action| *action == Action::Drop),
         }
     }
 }

@@ -281,7 +281,7 @@ impl Place {
         limit: u64,
         wanted: &mut Wanted,
     ) -> Result<Option<Found>> {
-        let interest = wanted.interest(directory.producer, directory.continued, directory.continues);
+        let interest = wanted.interest(directory.first, directory.continued, directory.continues);
         if interest == Interest::Skip {
             return Ok(None);
         }
@@ -311,6 +311,7 @@ impl Place {
             producer: directory.producer.into(),
             continued: directory.continued,
             continues: directory.continues,
+            first: directory.first,
             transactions: Bytes::copy_from_slice(directory.transactions),
             sections,
         }))

@@ -5,7 +5,8 @@
 //! - A record that stands alone, and a tombstone, make everything older of their key superfluous.
 //! - A *partial* record (it holds unchanged values) needs the older ones of its key, back to the newest that stands alone.
 //! - A *moved* tombstone is the second half of a key change whose new row is partial. As long as that first half, the
-//!   record before it, stays, the older records of this key stay too: the row under the new key builds on them.
+//!   record before it, stays, the older records of this key stay too: the row under the new key builds on them. When that
+//!   half goes, the tombstone becomes a plain one: sinks pass over a moved one, and nothing else would take the old row away.
 //! - A *clear* makes everything older in its topic-partition superfluous.
 
 use std::collections::hash_map::{Entry as Slot, RandomState};
@@ -15,7 +16,7 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use connector_api::record::{Attributes, Records};
 use connector_api::{Result, TopicPartition};
 
-use super::{Plan, Run, Standing, each_batch};
+use super::{Action, Plan, Run, Standing, each_batch};
 use crate::log::Retention;
 use crate::log::embedded::format::SectionHead;
 use crate::log::embedded::segment::Segment;
@@ -217,7 +218,7 @@ impl Pass<'_> {
                 (item.offset < topic.passed && appended_us <= self.young_us).then(|| Box::new(here));
             if topic.cleared {
                 topic.clear = None;
-                drop_one(plan, here, item);
+                drop_one(plan, here, items);
                 continue;
             }
             if item.attributes.has(Attributes::CLEAR) {
@@ -225,8 +226,7 @@ impl Pass<'_> {
                 continue;
             }
             let Some(key) = item.key.filter(in_part) else { continue };
-            let moved = item.attributes.has(Attributes::TOMBSTONE | Attributes::MOVED);
-            if moved && moved_row_stays(&self.keys, items, record, in_part) {
+            if moved_row_stays(&self.keys, items, record, in_part) {
                 // The row under its new key builds on the older records of this one: they are open again.
                 self.keys.remove(&key);
                 continue;
@@ -235,7 +235,7 @@ impl Pass<'_> {
                 Slot::Occupied(mut closed) => {
                     // Something older is there, so a tombstone stays for now.
                     *closed.get_mut() = None;
-                    drop_one(plan, here, item);
+                    drop_one(plan, here, items);
                 }
                 Slot::Vacant(open) => {
                     if item.attributes.has(Attributes::TOMBSTONE) {
@@ -253,14 +253,28 @@ impl Pass<'_> {
         let clears = self.topics.into_values().flatten().filter_map(|topic| topic.clear);
         for candidate in self.keys.into_values().flatten().chain(clears) {
             let plan = plans.entry(candidate.segment).or_default();
-            plan.drop_one(candidate.sequence, candidate.section, candidate.record, candidate.count);
+            plan.act(candidate.sequence, candidate.section, candidate.record, candidate.count, Action::Drop);
         }
     }
 }
 
-fn drop_one(plan: &mut Plan, place: Candidate, item: &Item) {
+fn drop_one(plan: &mut Plan, place: Candidate, items: &[Item]) {
+    let Some(item) = items.get(place.record) else { return };
     plan.must |= item.attributes.0 & (Attributes::PARTIAL | Attributes::MOVED) != 0;
-    plan.drop_one(place.sequence, place.section, place.record, place.count);
+    plan.act(place.sequence, place.section, place.record, place.count, Action::Drop);
+    let second = place.record + 1;
+    if is_move(items, second) {
+        plan.act(place.sequence, place.section, second, place.count, Action::Settle);
+    }
+}
+
+/// Whether a record is the second half of a key change whose first half is the record before it.
+fn is_move(items: &[Item], second: usize) -> bool {
+    let first = second.checked_sub(1).and_then(|first| items.get(first));
+    let (Some(first), Some(second)) = (first, items.get(second)) else { return false };
+    second.attributes.has(Attributes::TOMBSTONE | Attributes::MOVED)
+        && first.attributes.has(Attributes::PARTIAL)
+        && first.offset.checked_add(1) == Some(second.offset)
 }
 
 /// Whether the first half of a key change, the record before its tombstone, stays. A key of another pass counts as
@@ -271,9 +285,6 @@ fn moved_row_stays(
     tombstone: usize,
     in_part: impl Fn(&KeyHash) -> bool,
 ) -> bool {
-    let (Some(item), Some(before)) = (items.get(tombstone), tombstone.checked_sub(1).and_then(|at| items.get(at))) else {
-        return false;
-    };
-    let first_half = before.offset.checked_add(1) == Some(item.offset) && before.attributes.has(Attributes::PARTIAL);
-    first_half && before.key.is_none_or(|key| !in_part(&key) || !keys.contains_key(&key))
+    let first = tombstone.checked_sub(1).and_then(|first| items.get(first)).and_then(|first| first.key);
+    is_move(items, tombstone) && first.is_none_or(|key| !in_part(&key) || !keys.contains_key(&key))
 }

@@ -5,10 +5,10 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use connector_api::record::{Place, Records, put_record};
+use connector_api::record::{Attributes, Place, Records, put_record};
 use connector_api::{Error, Result};
 
-use super::{Drops, Plan, Run, Standing};
+use super::{Action, Drops, Plan, Run};
 use crate::log::embedded::format::{
     self, COMPRESSION_LZ4, COMPRESSION_NONE, EntryKind, HEADER_LEN, Header, Salt, SectionHead, encode_batch,
 };
@@ -18,7 +18,6 @@ use crate::log::embedded::segment::{Entry, Segment};
 
 /// The new file, as far as written.
 struct Rewrite<'r> {
-    run: &'r Run<'r>,
     plan: &'r Plan,
     out: Sequential,
     salt: Salt,
@@ -34,7 +33,7 @@ pub(super) fn rewrite(run: &Run<'_>, first: u64, plan: &Plan) -> Result<(u64, u6
     let failed = |error| Error::io(format!("rewrite {}", path.display()), error);
     let file = fs.create(&temporary).map_err(failed)?;
     let header = Header { generation: segment.header.generation.wrapping_add(1), ..segment.header };
-    let written = write(run, plan, file, header, &mut segment, limit);
+    let written = write(plan, file, header, &mut segment, limit);
     let (index, len) = written.inspect_err(|_| drop(fs.remove(&temporary)))?;
     fs.rename(&temporary, &path).and_then(|()| fs.sync_dir(&run.shared.dir)).map_err(failed)?;
     index::write(fs, &path, &index, first, header.generation, len);
@@ -42,7 +41,6 @@ pub(super) fn rewrite(run: &Run<'_>, first: u64, plan: &Plan) -> Result<(u64, u6
 }
 
 fn write(
-    run: &Run<'_>,
     plan: &Plan,
     file: Arc<dyn File>,
     header: Header,
@@ -51,7 +49,7 @@ fn write(
 ) -> Result<(Index, u64)> {
     let salt = Salt::new(header.log, header.first);
     let mut rewrite =
-        Rewrite { run, plan, out: Sequential::new(file), salt, index: Index::default(), heads: Vec::new() };
+        Rewrite { plan, out: Sequential::new(file), salt, index: Index::default(), heads: Vec::new() };
     let failed = |error| Error::io(format!("rewrite segment {}", header.first), error);
     rewrite.out.write_all(&header.encode()).map_err(failed)?;
     let (mut at, mut sealed) = (HEADER_LEN as u64, false);
@@ -103,7 +101,6 @@ impl Rewrite<'_> {
 
     fn batch(&mut self, segment: &mut Segment, entry: &Entry, limit: u64) -> Result<()> {
         let mut directory = segment.directory(entry).map_err(|fault| segment.error(fault))?;
-        let standing = self.run.standing(&directory);
         let chunk = directory.continued || directory.continues;
         let (mut heads, mut payloads) = (Vec::new(), Vec::new());
         let mut at = entry.payload_at();
@@ -115,8 +112,8 @@ impl Rewrite<'_> {
             }
             at += head.stored;
         }
-        // Chunks of a large transaction stay as a chain, also when nothing is left in them.
-        if heads.is_empty() && (!chunk || standing == Standing::Aborted) {
+        // The end of a large transaction stays, also when nothing is left in it: it makes the others visible.
+        if heads.is_empty() && !directory.ends_transaction() {
             return Ok(());
         }
         directory.sections = heads;
@@ -152,9 +149,11 @@ fn section<'h>(
     let (mut kept, mut count) = (Vec::new(), 0);
     let mut place = Place { offset: head.base, order: 0 };
     for (number, record) in Records::new(&payload, head.base).enumerate() {
-        let record = record.map_err(|error| segment.corrupt(at, error.to_string()))?;
-        if which.get(number).copied().unwrap_or(false) {
-            continue;
+        let mut record = record.map_err(|error| segment.corrupt(at, error.to_string()))?;
+        match which.get(number) {
+            Some(Action::Drop) => continue,
+            Some(Action::Settle) => record.attributes.0 &= !Attributes::MOVED,
+            _ => {}
         }
         put_record(&mut kept, &record, place);
         place = Place { offset: record.offset, order: record.order };

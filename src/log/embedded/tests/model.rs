@@ -167,7 +167,7 @@ impl World {
     /// A change that the database can make to the rows that it has.
     fn edit(&mut self, edit: &Edit) {
         self.texts += 1;
-        self.shop.text = format!("text {} of a row, which may be compressed or not {}", self.texts, "x".repeat(30));
+        self.shop.text = format!("{} {}", self.texts, ".".repeat(40));
         let text = self.shop.text.clone();
         let place = |table: usize, key: u64| (TABLES[table].to_owned(), key as i64);
         match *edit {
