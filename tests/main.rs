@@ -1,1 +1,7 @@
-fn main() {}
+//! The integration tests: one binary, real servers.
+#![allow(missing_docs)]
+
+mod crash;
+mod harness;
+mod pipeline;
+mod support;

@@ -418,7 +418,10 @@ impl ChangeWriter<'_> {
         if !new.iter().any(Value::is_unchanged) {
             return Ok(());
         }
-        let old = Row::from_bytes(&scratch.old_key).to_vec()?;
+        let old = match scratch.old_key.as_slice() {
+            [] => Vec::new(),
+            bytes => Row::from_bytes(bytes).to_vec()?,
+        };
         if old.len() != new.len() {
             return Err(Error::data("append update: the key is unchanged and the source did not send it"));
         }

@@ -4,6 +4,8 @@
 //! row; bit 2: an after image follows), `u32` length of the before image (only when there is one), then the images as
 //! rows. A delete of which only the key is known has no value at all: it is a plain tombstone.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::record::{Attributes, Record};
@@ -59,8 +61,8 @@ pub(crate) const AFTER: u8 = 4;
 /// A view over one change.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
-    /// The shape of its rows.
-    pub schema: &'a Schema,
+    /// The shape of its rows; shared, so that a sink may keep it and know it again by its address.
+    pub schema: &'a Arc<Schema>,
     /// The record it was read from: offset, order, key.
     pub record: Record<'a>,
     /// What happened.
@@ -77,7 +79,7 @@ impl<'a> Change<'a> {
     /// # Errors
     /// [`crate::Kind::Corrupt`] when the value does not decode.
     #[inline]
-    pub fn decode(record: Record<'a>, schema: &'a Schema) -> Result<Change<'a>> {
+    pub fn decode(record: Record<'a>, schema: &'a Arc<Schema>) -> Result<Change<'a>> {
         if record.is_null() {
             return Ok(Change { schema, record, op: Op::Delete, before: None, after: None });
         }

@@ -15,6 +15,7 @@ mod finding;
 mod headers;
 pub mod json;
 pub mod mapping;
+pub mod options;
 mod position;
 pub mod reader;
 pub mod record;

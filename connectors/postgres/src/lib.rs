@@ -44,3 +44,16 @@ pub fn source(name: &str, options: &Options) -> Result<Box<dyn Source>> {
 pub async fn check(name: &str, options: &Options) -> Result<Vec<Finding>> {
     Ok(setup::check::check(Arc::new(options.check(name)?)).await)
 }
+
+/// The database that the options name; empty when the URL does not parse.
+pub fn database(options: &Options) -> String {
+    target::Target::parse(&options.url).map(|target| target.database).unwrap_or_default()
+}
+
+/// What Debezium's `source` block says of the position of a transaction.
+pub fn describe_position(position: &[u8]) -> Vec<(&'static str, serde_json::Value)> {
+    match lsn::Mark::decode(&connector_api::Position::new(position)).map(|mark| mark.stage) {
+        Ok(lsn::Stage::Streaming(lsn) | lsn::Stage::Snapshot(lsn)) => vec![("lsn", lsn.0.into())],
+        Ok(lsn::Stage::Intent) | Err(_) => Vec::new(),
+    }
+}

@@ -1,6 +1,7 @@
 //! What the configuration says about a Postgres source.
 
 use crate::target::Target;
+use connector_api::options::{Secret, Span};
 use connector_api::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub struct Options {
     /// `postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=ca.pem`; `?host=/run/postgresql`
     /// names the directory of a Unix socket.
+    #[schemars(with = "Secret")]
     pub url: String,
     /// The tables to capture: `schema.table`, or a pattern with `*` and `?`. A name without a schema means `public`.
     pub tables: Vec<String>,
@@ -27,10 +29,9 @@ pub struct Options {
     /// How many connections copy tables at a time.
     #[serde(default = "default_workers")]
     pub snapshot_workers: u16,
-    /// How often the source writes a message into the WAL, so that a quiet database does not keep old WAL; `0` never.
-    #[serde(default = "default_heartbeat", with = "seconds")]
-    #[schemars(with = "String")]
-    pub heartbeat: Duration,
+    /// How often the source writes a message into the WAL, so that a quiet database does not keep old WAL; `0s` never.
+    #[serde(default = "default_heartbeat")]
+    pub heartbeat: Span,
     /// Whether changes of partitions appear as changes of the partitioned table.
     #[serde(default = "yes")]
     pub publish_via_partition_root: bool,
@@ -54,8 +55,8 @@ fn default_workers() -> u16 {
     2
 }
 
-fn default_heartbeat() -> Duration {
-    Duration::from_secs(10)
+fn default_heartbeat() -> Span {
+    Span::secs(10)
 }
 
 fn yes() -> bool {
@@ -111,7 +112,7 @@ impl Options {
             slot,
             snapshot: self.snapshot,
             snapshot_workers: usize::from(self.snapshot_workers),
-            heartbeat: self.heartbeat,
+            heartbeat: self.heartbeat.duration(),
             via_root: self.publish_via_partition_root,
             manage_publication: self.manage_publication,
         })
@@ -224,42 +225,6 @@ fn glob(pattern: &[Glob], text: &str) -> bool {
     pattern.get(at..).is_some_and(|rest| rest.iter().all(|glob| *glob == Glob::Any))
 }
 
-/// Durations as `10s`, `500ms`, `2m`, or a number of seconds.
-mod seconds {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-    use std::time::Duration;
-
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Raw {
-        Seconds(u64),
-        Text(String),
-    }
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        match value.subsec_millis() {
-            0 => to.serialize_str(&format!("{}s", value.as_secs())),
-            _ => to.serialize_str(&format!("{}ms", value.as_millis())),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = match Raw::deserialize(from)? {
-            Raw::Seconds(seconds) => return Ok(Duration::from_secs(seconds)),
-            Raw::Text(text) => text,
-        };
-        let digits = text.trim_end_matches(|char: char| !char.is_ascii_digit());
-        let number: u64 = digits.parse().map_err(|_| D::Error::custom("a duration such as 10s"))?;
-        match text.get(digits.len()..).unwrap_or_default().trim() {
-            "ms" => Ok(Duration::from_millis(number)),
-            "s" | "" => Ok(Duration::from_secs(number)),
-            "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-            "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
-            _ => Err(D::Error::custom("a duration ends in ms, s, m or h")),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,8 +271,9 @@ mod tests {
     fn durations_and_unknown_keys() {
         let parse = |json: &str| serde_json::from_str::<Options>(json);
         let options = parse(r#"{"url":"postgres://h","tables":["a"],"heartbeat":"500ms"}"#).unwrap();
-        assert_eq!(options.heartbeat, Duration::from_millis(500));
+        assert_eq!(options.heartbeat, Span::millis(500));
         assert!(parse(r#"{"url":"postgres://h","tables":["a"],"heartbeat":"5 parsecs"}"#).is_err());
+        assert!(parse(r#"{"url":"postgres://h","tables":["a"],"heartbeat":10}"#).is_err());
         assert!(parse(r#"{"url":"postgres://h","tables":["a"],"colour":1}"#).is_err());
     }
 }

@@ -1,0 +1,233 @@
+//! What a target table looks like now.
+
+use connector_api::{Result, ValueKind};
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::error::Context;
+
+/// What stands under a name in the target.
+#[derive(Debug)]
+pub enum Object {
+    /// Nothing.
+    Missing,
+    /// A table.
+    Table(Table),
+    /// A view or a virtual table, by SQLite's word for it.
+    Other(String),
+}
+
+/// A table of the target.
+#[derive(Debug)]
+pub struct Table {
+    /// Its columns, in their order.
+    pub columns: Vec<TableColumn>,
+    /// The sets of columns that identify a row: the primary key, and every whole unique index.
+    pub unique: Vec<Vec<String>>,
+    /// It has no row numbers.
+    pub without_rowid: bool,
+}
+
+/// A column of the target.
+#[derive(Debug)]
+pub struct TableColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type as declared, maybe empty.
+    pub declared: String,
+    /// NOT NULL without a default: a row must say it.
+    pub required: bool,
+    /// Computed by the database, cannot be written.
+    pub generated: bool,
+    /// Place in the primary key, from 1; 0 outside of it.
+    pub primary: u32,
+}
+
+impl Table {
+    /// A column by its name; SQLite ignores the case of ASCII letters.
+    pub fn column(&self, name: &str) -> Option<&TableColumn> {
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether rows are unique by exactly these columns, in any order, so that an upsert can name them.
+    pub fn is_unique_by(&self, key: &[&str]) -> bool {
+        let holds = |set: &[String]| {
+            set.len() == key.len()
+                && key.iter().all(|name| set.iter().any(|other| other.eq_ignore_ascii_case(name)))
+        };
+        self.unique.iter().any(|set| holds(set))
+    }
+
+    /// The columns of the primary key, in its order.
+    pub fn primary_key(&self) -> Vec<&str> {
+        let mut columns: Vec<_> = self.columns.iter().filter(|column| column.primary > 0).collect();
+        columns.sort_by_key(|column| column.primary);
+        columns.into_iter().map(|column| column.name.as_str()).collect()
+    }
+
+    /// A name of the row number that no column hides.
+    pub fn rowid(&self) -> Option<&'static str> {
+        match self.without_rowid {
+            true => None,
+            false => ["rowid", "_rowid_", "oid"].into_iter().find(|name| self.column(name).is_none()),
+        }
+    }
+}
+
+impl TableColumn {
+    /// Whether values of this kind come back as they went in. SQLite converts by the declared type: the text `007`
+    /// becomes 7 in an INTEGER column, and 12.50 becomes 12.5 in a NUMERIC one.
+    pub fn keeps(&self, kind: ValueKind) -> bool {
+        match (Affinity::of(&self.declared), kind) {
+            (Affinity::Blob, _) | (_, ValueKind::Bytes | ValueKind::Bool) => true,
+            (Affinity::Real, ValueKind::Int) | (Affinity::Text, ValueKind::Float) => false,
+            (_, ValueKind::Int | ValueKind::Float) | (Affinity::Text, _) => true,
+            (Affinity::Integer | Affinity::Real | Affinity::Numeric, _) => false,
+        }
+    }
+}
+
+/// How SQLite converts what a column is given ("Determination Of Column Affinity").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Affinity {
+    Integer,
+    Text,
+    Blob,
+    Real,
+    Numeric,
+}
+
+impl Affinity {
+    fn of(declared: &str) -> Affinity {
+        let declared = declared.to_ascii_uppercase();
+        let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));
+        match () {
+            () if has(&["INT"]) => Affinity::Integer,
+            () if has(&["CHAR", "CLOB", "TEXT"]) => Affinity::Text,
+            () if declared.is_empty() || declared == "ANY" || has(&["BLOB"]) => Affinity::Blob,
+            () if has(&["REAL", "FLOA", "DOUB"]) => Affinity::Real,
+            () => Affinity::Numeric,
+        }
+    }
+}
+
+/// Reads what stands under a name.
+pub fn read(connection: &Connection, name: &str) -> Result<Object> {
+    let what = || format!("read table {name:?}");
+    let found = connection
+        .query_row(
+            "SELECT type, wr FROM pragma_table_list WHERE schema = 'main' AND name = ?1 COLLATE NOCASE",
+            [name],
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
+        )
+        .optional()
+        .context(what())?;
+    let without_rowid = match found {
+        None => return Ok(Object::Missing),
+        Some((kind, without_rowid)) if kind == "table" => without_rowid,
+        Some((kind, _)) => return Ok(Object::Other(kind)),
+    };
+    let columns = columns(connection, name).context(what())?;
+    let mut table = Table { columns, unique: indexes(connection, name).context(what())?, without_rowid };
+    let primary: Vec<String> = table.primary_key().into_iter().map(str::to_owned).collect();
+    if !primary.is_empty() {
+        table.unique.push(primary);
+    }
+    Ok(Object::Table(table))
+}
+
+fn columns(connection: &Connection, name: &str) -> rusqlite::Result<Vec<TableColumn>> {
+    let mut statement = connection.prepare(
+        "SELECT name, type, \"notnull\" AND dflt_value IS NULL AND hidden = 0, hidden <> 0, pk \
+         FROM pragma_table_xinfo(?1)",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(TableColumn {
+            name: row.get(0)?,
+            declared: row.get(1)?,
+            required: row.get(2)?,
+            generated: row.get(3)?,
+            primary: row.get(4)?,
+        })
+    };
+    statement.query_map([name], read)?.collect()
+}
+
+fn indexes(connection: &Connection, name: &str) -> rusqlite::Result<Vec<Vec<String>>> {
+    let mut list =
+        connection.prepare("SELECT name FROM pragma_index_list(?1) WHERE \"unique\" AND NOT partial")?;
+    let mut info = connection.prepare("SELECT name FROM pragma_index_info(?1)")?;
+    let names: Vec<String> = list.query_map([name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let mut sets = Vec::new();
+    for index in names {
+        let columns: Vec<Option<String>> =
+            info.query_map([index], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        // An index on an expression has a column without a name, and cannot be named in an upsert.
+        sets.extend(columns.into_iter().collect::<Option<Vec<String>>>());
+    }
+    Ok(sets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(sql: &str) -> Table {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(sql).unwrap();
+        match read(&connection, "T").unwrap() {
+            Object::Table(table) => table,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn unique_sets_are_primary_keys_and_whole_unique_indexes() {
+        let table = table(
+            "CREATE TABLE t (a INTEGER PRIMARY KEY, b, c, d UNIQUE);
+             CREATE UNIQUE INDEX whole ON t (b, c);
+             CREATE UNIQUE INDEX part ON t (c) WHERE b > 0;
+             CREATE UNIQUE INDEX expression ON t (lower(b));
+             CREATE INDEX plain ON t (b);",
+        );
+        for key in [&["a"][..], &["C", "b"], &["d"]] {
+            assert!(table.is_unique_by(key), "{key:?}");
+        }
+        for key in [&["b"][..], &["c"], &["a", "b"], &[]] {
+            assert!(!table.is_unique_by(key), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn facts_about_columns() {
+        let table = table("CREATE TABLE t (a NOT NULL, b NOT NULL DEFAULT 1, c AS (a), rowid)");
+        let facts: Vec<_> = table.columns.iter().map(|column| (column.required, column.generated)).collect();
+        assert_eq!(facts, [(true, false), (false, false), (false, true), (false, false)]);
+        assert_eq!(table.rowid(), Some("_rowid_"));
+    }
+
+    #[test]
+    fn what_a_declared_type_keeps() {
+        let keeps = |declared: &str, kind| {
+            let declared = declared.to_owned();
+            let name = String::new();
+            TableColumn { name, declared, required: false, generated: false, primary: 0 }.keeps(kind)
+        };
+        assert!(keeps("BIGINT", ValueKind::Int) && keeps("VARCHAR(9)", ValueKind::Decimal));
+        assert!(
+            keeps("", ValueKind::Text)
+                && keeps("BOOLEAN", ValueKind::Bool)
+                && keeps("REAL", ValueKind::Float)
+        );
+        assert!(!keeps("INTEGER", ValueKind::Text) && !keeps("NUMERIC", ValueKind::Decimal));
+        assert!(!keeps("DATETIME", ValueKind::Timestamp) && !keeps("REAL", ValueKind::Int));
+        assert!(!keeps("TEXT", ValueKind::Float));
+    }
+
+    #[test]
+    fn a_view_is_no_table() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE VIEW v AS SELECT 1").unwrap();
+        assert!(matches!(read(&connection, "v").unwrap(), Object::Other(kind) if kind == "view"));
+        assert!(matches!(read(&connection, "w").unwrap(), Object::Missing));
+    }
+}

@@ -1,0 +1,160 @@
+//! What `millstream check` says about a SQLite sink, without changing anything.
+
+use std::path::Path;
+use std::time::Duration;
+
+use connector_api::options::Size;
+use connector_api::{Error, Finding, Mapping, Schema, Severity};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::catalog::{self, Object};
+use crate::ddl::Wanted;
+use crate::error::from_rusqlite;
+use crate::evolve::is_ours;
+use crate::gap::{Rights, gaps};
+use crate::options::Options;
+use crate::plan::target;
+use crate::sink::shared_table;
+
+/// Less free space than this is a warning: the WAL alone grows to 80 MiB between checkpoints.
+const DISK_LOW_BYTES: u64 = 1 << 30;
+
+/// How long the check waits for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The shape of a topic that the sink takes.
+#[derive(Debug, Clone, Copy)]
+pub struct TopicSchema<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The newest shape of its rows.
+    pub schema: &'a Schema,
+}
+
+/// Checks the file, and the target tables of the `schemas` that the mapping takes. Blocks for up to half a second.
+pub fn check(options: &Options, mapping: &Mapping, schemas: &[TopicSchema<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let path = options.path.as_path();
+    let connection = match check_file(path, &mut findings) {
+        Ok(connection) => connection,
+        Err(finding) => {
+            findings.push(finding);
+            return findings;
+        }
+    };
+    let mut written: Vec<(String, bool, &str)> = Vec::new();
+    for TopicSchema { topic, schema } in schemas {
+        let Some(rule) = mapping.rule(topic) else { continue };
+        let (table, named) = (rule.table.as_deref().unwrap_or(&schema.table), rule.table.is_some());
+        let shared = written
+            .iter()
+            .find(|(other, other_named, _)| other.eq_ignore_ascii_case(table) && !(named && *other_named));
+        if let Some((_, _, other)) = shared {
+            findings.push(of_error("sqlite-table-shared", path, shared_table(table, topic, other)));
+        }
+        written.push((table.to_owned(), named, topic));
+        match target(rule, topic, schema) {
+            Err(error) => findings.push(of_error("sqlite-mapping", path, error)),
+            Ok(target) => {
+                let wanted = Wanted { topic, schema, target: &target };
+                check_table(options, connection.as_ref(), &wanted, &mut findings);
+            }
+        }
+    }
+    findings
+}
+
+fn check_table(
+    options: &Options,
+    connection: Option<&Connection>,
+    wanted: &Wanted<'_>,
+    findings: &mut Vec<Finding>,
+) {
+    let read = |connection| {
+        Ok::<_, Error>((
+            catalog::read(connection, &wanted.target.table)?,
+            is_ours(connection, &wanted.target.table)?,
+        ))
+    };
+    let (object, ours) = match connection.map_or(Ok((Object::Missing, false)), read) {
+        Ok(found) => found,
+        Err(error) => return findings.push(of_error("sqlite-unreadable", &options.path, error)),
+    };
+    let rights = Rights { create: options.create_tables, ours };
+    for gap in gaps(wanted, &object) {
+        let finding = gap.finding(wanted, rights);
+        findings.push(match gap.repair(wanted, rights) {
+            None => finding,
+            Some(_) => Finding {
+                severity: Severity::Note,
+                what: format!("{}; the sink will see to it", finding.what),
+                remedy: None,
+                ..finding
+            },
+        });
+    }
+}
+
+fn of_error(code: &'static str, path: &Path, error: Error) -> Finding {
+    let finding = Finding::new(Severity::Error, code, path.display().to_string(), error.to_string());
+    match error.remedy() {
+        Some(remedy) => finding.with_remedy(remedy),
+        None => finding,
+    }
+}
+
+/// Looks at folder, disk and file. `Ok(None)` when the file is yet to be made.
+fn check_file(path: &Path, findings: &mut Vec<Finding>) -> Result<Option<Connection>, Finding> {
+    let place = path.display().to_string();
+    let error = |code, what: &str| Finding::new(Severity::Error, code, place.clone(), what);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shown = folder.display();
+    if !folder.is_dir() {
+        return Err(error("sqlite-folder-missing", "its folder does not exist")
+            .with_remedy(format!("mkdir -p '{shown}'")));
+    }
+    if rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
+        return Err(error(
+            "sqlite-folder-read-only",
+            "this user cannot write its folder, where SQLite keeps the WAL",
+        )
+        .with_remedy(format!("chown \"$(id -u)\" '{shown}' (as an administrator)")));
+    }
+    if let Ok(disk) = rustix::fs::statvfs(folder) {
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < DISK_LOW_BYTES {
+            let what = format!("{} of disk are left", Size(free));
+            findings.push(Finding::new(Severity::Warning, "sqlite-disk-low", place.clone(), what));
+        }
+    }
+    match path.metadata() {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(error("sqlite-unreadable", &format!("the file cannot be read: {cause}"))),
+        Ok(facts) if !facts.is_file() => return Err(error("sqlite-not-a-file", "this is not a file")),
+        Ok(_) => {}
+    }
+    if rustix::fs::access(path, rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK).is_err() {
+        return Err(error("sqlite-read-only", "this user cannot write the file")
+            .with_remedy(format!("chown \"$(id -u)\" '{place}' (as an administrator)")));
+    }
+    open(path, findings).map(Some)
+}
+
+/// Opens the file and asks for the writer's lock, which is given back at once.
+fn open(path: &Path, findings: &mut Vec<Finding>) -> Result<Connection, Finding> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    let connection: Connection = open().map_err(|error: rusqlite::Error| {
+        of_error("sqlite-unreadable", path, from_rusqlite(error, "open database"))
+    })?;
+    if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+        let finding = of_error("sqlite-locked", path, from_rusqlite(error, "lock database for writing"));
+        findings.push(Finding { severity: Severity::Warning, ..finding });
+    }
+    Ok(connection)
+}

@@ -1,0 +1,130 @@
+//! Any configuration that can be built is written as YAML and comes back equal; any text at all is read or refused.
+
+use super::*;
+use connector_api::options::{Secret, Size, Span};
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use std::fmt::Write;
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (of(1u64..1 << 40), of(1u64..1 << 40))
+        .prop_map(|(age, size)| Limits { age: age.map(Span), size: size.map(Size) })
+}
+
+fn log() -> impl Strategy<Value = Log> {
+    let tables = prop_oneof![Just(TableRetention::Compact), limits().prop_map(TableRetention::Limits)];
+    let engine = prop_oneof![Just(Engine::Embedded), Just(Engine::Memory)];
+    (engine, "[a-z/ :#'\"é-]{1,12}", 1u64..60_000, 1u64 << 16..1 << 32, 0u64..1 << 32, tables, limits())
+        .prop_map(|(engine, path, interval, segment, cache, tables, events)| Log {
+            engine,
+            path: path.into(),
+            sync: Sync::Interval,
+            sync_interval: Span(interval),
+            segment_size: Size(segment),
+            tail_cache: Size(cache),
+            retention: Retention { tables, events },
+        })
+}
+
+fn admin() -> impl Strategy<Value = Admin> {
+    let token = "[ -~äß€]{1,20}".prop_map(|token| token.replace("${", "$"));
+    (any::<[u8; 4]>(), any::<u16>(), token)
+        .prop_map(|(ip, port, token)| Admin { listen: (ip, port).into(), token: Some(Secret::new(token)) })
+}
+
+fn rules() -> impl Strategy<Value = SinkRules> {
+    let columns = of(btree_map("[a-zA-Z0-9 _\"ä]{1,8}", "[a-z]{1,8}", 1..4)).prop_map(|columns| {
+        // Two columns of one name would be refused.
+        columns.map(|columns| {
+            Columns(
+                columns.into_iter().enumerate().map(|(at, (from, to))| (from, format!("{to}{at}"))).collect(),
+            )
+        })
+    });
+    let on_delete = prop_oneof![Just(OnDelete::Delete), Just(OnDelete::Ignore)];
+    let table = (any::<bool>(), columns, on_delete);
+    let retry = prop_oneof![Just(Retry::Forever), any::<u32>().prop_map(Retry::Times)];
+    (vec(table, 0..4), any::<bool>(), retry, any::<bool>()).prop_map(
+        |(tables, create_tables, retry, dead_letter)| {
+            let table = |(at, (named, columns, on_delete))| SinkTable {
+                topic: format!("shop.public.t{at}"),
+                table: Some(format!("target {at}")).filter(|_| named),
+                columns,
+                on_delete,
+            };
+            let tables = tables.into_iter().enumerate().map(table).collect();
+            SinkRules {
+                tables,
+                create_tables,
+                apply: Apply::Transactional,
+                on_error: OnError { retry, dead_letter },
+            }
+        },
+    )
+}
+
+/// Block style, every text in quotes. Written here, not by the crate that reads it.
+fn yaml(value: &Json, indent: usize, out: &mut String) {
+    match value {
+        Json::Object(map) if !map.is_empty() => {
+            for (key, value) in map {
+                let _ = write!(out, "\n{:indent$}{}:", "", json!(key));
+                yaml(value, indent + 2, out);
+            }
+        }
+        Json::Array(list) if !list.is_empty() => {
+            for item in list {
+                let _ = write!(out, "\n{:indent$}-", "");
+                yaml(item, indent + 2, out);
+            }
+        }
+        scalar => {
+            let _ = write!(out, " {scalar}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_written_configuration_comes_back(log in log(), admin in admin(), sinks in btree_map("[a-z0-9_-]{1,20}", rules(), 0..4)) {
+        let mut written = json!({
+            "log": log,
+            "admin": admin,
+            "sources": { "shop": { "type": "postgres", "url": "postgres://me@db/shop", "tables": ["public.*"] } },
+        });
+        written["admin"]["token"] = json!(admin.token.as_ref().unwrap().expose());
+        for (name, rules) in &sinks {
+            let mut sink = json!(rules);
+            sink["type"] = json!("sqlite");
+            sink["path"] = json!(format!("{name}.db"));
+            if rules.tables.is_empty() {
+                sink.as_object_mut().unwrap().remove("tables");
+            }
+            written["sinks"][name] = sink;
+        }
+        let mut text = String::new();
+        yaml(&written, 0, &mut text);
+        let config = parse(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        prop_assert_eq!(config.log, log);
+        prop_assert_eq!(config.admin, admin);
+        let read: BTreeMap<_, _> = config.sinks.into_iter().map(|(name, sink)| (name, sink.rules)).collect();
+        prop_assert_eq!(read, sinks);
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text: String) {
+        let _ = parse(&text).map_err(|error| error.to_string());
+    }
+
+    #[test]
+    fn any_change_of_a_good_file_is_read_or_refused(at: usize, with in "[\\PC\n\r\t ]{0,3}", cut in 0usize..4) {
+        let mut text = include_str!("../../../examples/fan-out.yaml").to_owned();
+        let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+        let from = starts[at % starts.len()];
+        let to = text[from..].char_indices().nth(cut).map_or(text.len(), |(at, _)| from + at);
+        text.replace_range(from..to, &with);
+        let _ = parse(&text).map_err(|error| error.to_string());
+    }
+}

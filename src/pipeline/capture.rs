@@ -1,0 +1,233 @@
+//! Source to log: reads changes, appends batches, and confirms upstream only what is durable here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector_api::{Batch, BatchBuilder, Error, Kind, Position, Result, Source, Transactions};
+use tokio::time::{Instant, interval, timeout};
+use tracing::{info, warn};
+
+use crate::log::{Commit, Log};
+use crate::pipeline::Shutdown;
+use crate::pipeline::retry::Backoff;
+use crate::pipeline::status::{Captured, Failure, Shared, State};
+
+/// A batch is taken when it holds this much: large enough that fsync and bookkeeping cost nothing, small enough that a
+/// few of them in flight stay far below the memory goal.
+const BATCH_BYTES: usize = 1 << 20;
+/// Batches that may be under way to the disk while the next one is read.
+const IN_FLIGHT_MAX: usize = 4;
+/// How long a stop waits for the end of the transaction at hand.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// One source and where its changes go.
+pub struct Capture {
+    /// The source's name: the producer in the log.
+    pub name: Arc<str>,
+    /// Makes a fresh source for every attempt.
+    pub make: Box<dyn Fn() -> Result<Box<dyn Source>> + Send>,
+    /// Where changes go.
+    pub log: Arc<dyn Log>,
+    /// Where the loop says what it does.
+    pub status: Arc<Shared<Captured>>,
+}
+
+/// A batch under way to the disk.
+struct InFlight {
+    commit: Commit,
+    position: Option<Position>,
+    changes: u64,
+    transactions: u64,
+    bytes: u64,
+    newest_us: i64,
+}
+
+impl Capture {
+    /// Runs until stopped. Failures are retried for ever: soon when they may pass, slowly when a person has to act.
+    pub async fn run(self, mut shutdown: Shutdown) {
+        let seed =
+            self.name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
+        let mut backoff = Backoff::new(seed);
+        while !shutdown.is_requested() {
+            let error = match self.attempt(&mut shutdown, &mut backoff).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            let delay = backoff.next(error.kind());
+            self.failed(&error, delay);
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+        self.status.lock().state = State::Stopped;
+    }
+
+    fn failed(&self, error: &Error, delay: Duration) {
+        let mut status = self.status.lock();
+        status.errors += 1;
+        status.state = if error.kind() == Kind::Transient { State::Retrying } else { State::Failed };
+        status.failure = Some(Failure::of(error));
+        warn!(source = %self.name, kind = error.kind().as_str(), remedy = error.remedy(), retry_in = ?delay, "{error}");
+    }
+
+    async fn attempt(&self, shutdown: &mut Shutdown, backoff: &mut Backoff) -> Result<()> {
+        // I2: the log's last durable batch says where to go on; nothing else does.
+        let after = self.log.position(&self.name);
+        let mut source = (self.make)()?;
+        tokio::select! {
+            () = shutdown.requested() => return Ok(()),
+            started = source.start(after.as_ref()) => started?,
+        }
+        self.publish(&*source, State::Running, false);
+        info!(source = %self.name, position = source.status().position, "started");
+        let mut stream = Stream {
+            capture: self,
+            source,
+            builder: BatchBuilder::new(self.name.clone(), BATCH_BYTES),
+            in_flight: VecDeque::with_capacity(IN_FLIGHT_MAX),
+        };
+        stream.run(shutdown, backoff).await?;
+        stream.source.stop().await
+    }
+
+    fn publish(&self, source: &dyn Source, state: State, drained: bool) {
+        let mut status = self.status.lock();
+        status.source = source.status();
+        status.state = state;
+        status.caught_up |= drained && status.source.caught_up;
+        if state == State::Running {
+            status.failure = None;
+        }
+    }
+}
+
+/// One connected source with what is under way.
+struct Stream<'c> {
+    capture: &'c Capture,
+    source: Box<dyn Source>,
+    builder: BatchBuilder,
+    in_flight: VecDeque<InFlight>,
+}
+
+impl Stream<'_> {
+    async fn run(&mut self, shutdown: &mut Shutdown, backoff: &mut Backoff) -> Result<()> {
+        let mut tick = interval(Duration::from_secs(1));
+        loop {
+            let room = self.in_flight.len() < IN_FLIGHT_MAX;
+            let commit = next_commit(&mut self.in_flight);
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return self.finish().await,
+                durable = commit => {
+                    durable?;
+                    self.confirm().await?;
+                    backoff.reset();
+                }
+                read = self.source.read(&mut self.builder), if room => {
+                    let position = read?;
+                    self.append(position).await?;
+                }
+                _ = tick.tick() => {
+                    if !room {
+                        self.source.keep_alive().await?;
+                    }
+                    self.capture.publish(&*self.source, State::Running, self.is_drained());
+                }
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.in_flight.is_empty() && self.builder.is_empty()
+    }
+
+    /// Hands the batch at hand to the log; while the log has no room, the upstream hears that we are alive.
+    async fn append(&mut self, position: Option<Position>) -> Result<()> {
+        let batch = self.builder.take(position.clone());
+        if batch.is_empty() && batch.position.is_none() {
+            return Ok(());
+        }
+        let mut flying = InFlight::of(&batch, position)?;
+        let append = self.capture.log.append(batch);
+        tokio::pin!(append);
+        flying.commit = loop {
+            tokio::select! {
+                biased;
+                accepted = &mut append => break accepted?,
+                () = tokio::time::sleep(Duration::from_secs(1)) => self.source.keep_alive().await?,
+            }
+        };
+        self.in_flight.push_back(flying);
+        Ok(())
+    }
+
+    /// The oldest batch under way is durable: now, and only now, the upstream may forget it (I1).
+    async fn confirm(&mut self) -> Result<()> {
+        let Some(durable) = self.in_flight.pop_front() else { return Ok(()) };
+        if let Some(position) = &durable.position {
+            self.source.confirm(position).await?;
+        }
+        let drained = self.is_drained();
+        {
+            let mut status = self.capture.status.lock();
+            status.changes += durable.changes;
+            status.transactions += durable.transactions;
+            status.bytes += durable.bytes;
+            status.newest_us = status.newest_us.max(durable.newest_us);
+        }
+        if drained {
+            self.capture.publish(&*self.source, State::Running, drained);
+        }
+        Ok(())
+    }
+
+    /// Stops cleanly: the transaction at hand is read to its end (within reason), and what is under way made durable.
+    async fn finish(&mut self) -> Result<()> {
+        let deadline = Instant::now() + STOP_GRACE;
+        while self.builder.in_transaction() && Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match timeout(left, self.source.read(&mut self.builder)).await {
+                Ok(read) => {
+                    let position = read?;
+                    self.append(position).await?;
+                }
+                Err(_) => {
+                    warn!(source = %self.capture.name, "stopped inside a transaction; it is read again at the next start")
+                }
+            }
+        }
+        while !self.in_flight.is_empty() {
+            next_commit(&mut self.in_flight).await?;
+            self.confirm().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Resolves when the oldest batch is durable; never when there is none.
+async fn next_commit(in_flight: &mut VecDeque<InFlight>) -> Result<u64> {
+    match in_flight.front_mut() {
+        Some(oldest) => (&mut oldest.commit).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl InFlight {
+    fn of(batch: &Batch, position: Option<Position>) -> Result<InFlight> {
+        let (mut transactions, mut newest_us) = (0, 0);
+        for transaction in Transactions::new(&batch.transactions) {
+            newest_us = transaction?.timestamp_us;
+            transactions += 1;
+        }
+        Ok(InFlight {
+            commit: Box::pin(std::future::pending()),
+            position,
+            changes: batch.records(),
+            transactions,
+            bytes: batch.len() as u64,
+            newest_us,
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! Records that a sink could not apply: kept beside the log, in order, until they are retried or dropped.
+//!
+//! A letter is durable before the sink's cursor passes its record (the deliver loop commits in that order), so none
+//! is lost; written twice after a crash, it is the same row. While a key has a letter, later records of that key
+//! wait behind it: order per key holds, and a poisoned record blocks at most its own key.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use connector_api::record::{Attributes, Record};
+use connector_api::{Change, Error, Incoming, Result, Schema, TopicPartition, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::pipeline::status::now_us;
+
+/// One record that waits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// Its number, by which operators name it.
+    pub id: u64,
+    /// Where it came from.
+    pub topic: TopicPartition,
+    /// Its offset.
+    pub offset: u64,
+    /// Its key, as the log encodes it.
+    pub key: Option<Vec<u8>>,
+    /// What the log knows of it.
+    pub attributes: Attributes,
+    /// The change, encoded.
+    pub value: Vec<u8>,
+    /// The shape of its rows.
+    pub schema: Arc<Schema>,
+    /// The source transaction's number.
+    pub source_xid: u64,
+    /// Its commit time, Unix microseconds.
+    pub source_us: i64,
+    /// Why it was not applied; names, no values.
+    pub error: String,
+    /// When it was last tried, Unix microseconds.
+    pub failed_us: i64,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+impl DeadLetter {
+    /// The change again, to be applied or shown.
+    ///
+    /// # Errors
+    /// [`connector_api::Kind::Corrupt`] when the stored bytes do not decode.
+    pub fn change(&self) -> Result<Change<'_>> {
+        let record = Record {
+            offset: self.offset,
+            order: 0,
+            attributes: self.attributes,
+            headers: &[],
+            value: &self.value,
+            key: self.key.as_deref(),
+        };
+        Change::decode(record, &self.schema)
+    }
+
+    /// The transaction it belonged to.
+    pub fn transaction(&self) -> Transaction<'_> {
+        Transaction { id: self.source_xid, timestamp_us: self.source_us, position: &[], end: 1 }
+    }
+}
+
+/// The service's own state database.
+#[derive(Clone)]
+pub struct DeadLetters(Arc<Mutex<Connection>>);
+
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/state/0001_dead_letters.sql")];
+
+impl DeadLetters {
+    /// Opens (and creates, and migrates) the database; `None` is one in memory, for the memory engine.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is of a newer version.
+    pub fn open(path: Option<&Path>) -> Result<Self> {
+        let shown = path.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
+        let failed =
+            |error: rusqlite::Error| Error::config(format!("open state database {shown}")).caused_by(error);
+        let mut connection = match path {
+            Some(path) => Connection::open(path),
+            None => Connection::open_in_memory(),
+        }
+        .map_err(failed)?;
+        // FULL: a letter must survive a power failure before the cursor passes it.
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;",
+            )
+            .map_err(failed)?;
+        migrate(&mut connection).map_err(|error| error.within(format!("open state database {shown}")))?;
+        Ok(DeadLetters(Arc::new(Mutex::new(connection))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a record aside. Durable when it returns; the same record twice is one letter.
+    ///
+    /// # Errors
+    /// [`connector_api::Kind::Transient`] when it cannot be written: the record must then not be passed over.
+    pub fn put(&self, sink: &str, incoming: &Incoming<'_>, error: &str) -> Result<()> {
+        let mut schema = Vec::new();
+        incoming.change.schema.encode(&mut schema);
+        let record = &incoming.change.record;
+        self.lock()
+            .execute(
+                "INSERT INTO dead_letters VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1)
+                 ON CONFLICT DO UPDATE SET error = excluded.error, failed_us = excluded.failed_us, attempts = attempts + 1",
+                params![
+                    sink,
+                    &*incoming.topic.topic,
+                    incoming.topic.partition,
+                    record.offset as i64,
+                    record.key,
+                    record.attributes.0,
+                    record.value,
+                    schema,
+                    incoming.transaction.id as i64,
+                    incoming.transaction.timestamp_us,
+                    error,
+                    now_us(),
+                ],
+            )
+            .map_err(|error| Error::transient("write dead letter").caused_by(error))?;
+        Ok(())
+    }
+
+    /// The keys of a sink that have letters waiting.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn blocked(&self, sink: &str) -> Result<Blocked> {
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare(
+                "SELECT DISTINCT topic, partition, key FROM dead_letters WHERE sink = ?1 AND key IS NOT NULL",
+            )
+            .map_err(unreadable)?;
+        let keys = statement
+            .query_map([sink], |row| Ok((topic(row, 0)?, row.get::<_, Vec<u8>>(2)?)))
+            .and_then(Iterator::collect::<rusqlite::Result<HashSet<_>>>)
+            .map_err(unreadable)?;
+        Ok(Blocked { keys })
+    }
+
+    /// A sink's letters in order of topic and offset, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read, or a stored record does not decode.
+    pub fn list(&self, sink: &str, limit: usize) -> Result<Vec<DeadLetter>> {
+        let connection = self.lock();
+        let mut statement = connection
+            .prepare(
+                "SELECT * FROM dead_letters WHERE sink = ?1 ORDER BY topic, partition, \"offset\" LIMIT ?2",
+            )
+            .map_err(unreadable)?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = statement.query_map(params![sink, limit], letter).map_err(unreadable)?;
+        rows.map(|row| row.map_err(unreadable)?).collect()
+    }
+
+    /// One letter.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn get(&self, sink: &str, id: u64) -> Result<Option<DeadLetter>> {
+        let sql = "SELECT * FROM dead_letters WHERE sink = ?1 AND id = ?2";
+        let found =
+            self.lock().query_row(sql, params![sink, id as i64], letter).optional().map_err(unreadable)?;
+        found.transpose()
+    }
+
+    /// How many letters a sink has.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn count(&self, sink: &str) -> Result<u64> {
+        let count =
+            self.lock().query_row("SELECT count(*) FROM dead_letters WHERE sink = ?1", [sink], |row| {
+                row.get::<_, i64>(0)
+            });
+        count.map(|count| count as u64).map_err(unreadable)
+    }
+
+    /// Removes letters of a sink. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn remove(&self, sink: &str, which: &Selection) -> Result<u64> {
+        let connection = self.lock();
+        let removed = match which {
+            Selection::All => connection.execute("DELETE FROM dead_letters WHERE sink = ?1", [sink]),
+            Selection::Ids(ids) => ids.iter().try_fold(0, |count, id| {
+                let sql = "DELETE FROM dead_letters WHERE sink = ?1 AND id = ?2";
+                Ok(count + connection.execute(sql, params![sink, *id as i64])?)
+            }),
+        };
+        removed
+            .map(|count| count as u64)
+            .map_err(|error| Error::transient("remove dead letters").caused_by(error))
+    }
+}
+
+/// Which letters of a sink an operator means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Every one.
+    All,
+    /// Those with these numbers.
+    Ids(Vec<u64>),
+}
+
+impl Selection {
+    /// Whether a letter is meant.
+    pub fn has(&self, id: u64) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Ids(ids) => ids.contains(&id),
+        }
+    }
+}
+
+/// Keys that wait behind a letter. Empty in healthy times, and then it costs one comparison.
+#[derive(Debug, Default)]
+pub struct Blocked {
+    keys: HashSet<(TopicPartition, Vec<u8>)>,
+}
+
+impl Blocked {
+    /// Whether a record must wait: its key has a letter.
+    #[inline]
+    pub fn holds(&self, incoming: &Incoming<'_>) -> bool {
+        if self.keys.is_empty() {
+            return false;
+        }
+        let key = incoming.change.record.key;
+        key.is_some_and(|key| self.keys.contains(&(incoming.topic.clone(), key.to_vec())))
+    }
+
+    /// From now on the record's key waits.
+    pub fn add(&mut self, incoming: &Incoming<'_>) {
+        if let Some(key) = incoming.change.record.key {
+            self.keys.insert((incoming.topic.clone(), key.to_vec()));
+        }
+    }
+}
+
+fn unreadable(error: rusqlite::Error) -> Error {
+    Error::transient("read dead letters").caused_by(error)
+}
+
+fn topic(row: &Row<'_>, at: usize) -> rusqlite::Result<TopicPartition> {
+    Ok(TopicPartition { topic: row.get::<_, String>(at)?.into(), partition: row.get(at + 1)? })
+}
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter>> {
+    let schema: Vec<u8> = row.get("schema")?;
+    let (id, offset): (i64, i64) = (row.get("id")?, row.get("offset")?);
+    let (topic, key, attributes, value) =
+        (topic(row, 2)?, row.get("key")?, row.get("attributes")?, row.get("value")?);
+    let (xid, source_us): (i64, i64) = (row.get("source_xid")?, row.get("source_us")?);
+    let (error, failed_us, attempts) = (row.get("error")?, row.get("failed_us")?, row.get("attempts")?);
+    Ok(Schema::decode(&schema).map(|schema| DeadLetter {
+        id: id as u64,
+        topic,
+        offset: offset as u64,
+        key,
+        attributes: Attributes(attributes),
+        value,
+        schema: Arc::new(schema),
+        source_xid: xid as u64,
+        source_us,
+        error,
+        failed_us,
+        attempts,
+    }))
+}
+
+/// Brings the state database to the newest version; one transaction a step, the version in `user_version`.
+fn migrate(connection: &mut Connection) -> Result<()> {
+    let failed = |error: rusqlite::Error| Error::config("migrate").caused_by(error);
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    if version > MIGRATIONS.len() {
+        return Err(Error::config(format!(
+            "version {version} is newer than this program knows ({})",
+            MIGRATIONS.len()
+        ))
+        .with_remedy("use the program that wrote it, or a newer one"));
+    }
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(sql).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", step as i64 + 1).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}

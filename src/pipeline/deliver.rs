@@ -1,0 +1,378 @@
+//! Log to sink: applies whole source transactions in order, and commits the cursor with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use connector_api::{Change, Cursor, Delivery, Encoding, Error, Incoming, Kind, Result, Sink};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::log::{Log, LogReader, Subscription};
+use crate::pipeline::Shutdown;
+use crate::pipeline::dead_letter::{Blocked, DeadLetters, Selection};
+use crate::pipeline::retry::Backoff;
+use crate::pipeline::status::{Applied, Failure, NOTICES_MAX, Shared, State, now_us};
+
+/// How much one read of the log may give.
+const READ_BYTES: usize = 1 << 20;
+/// While behind, source transactions are grouped into one target transaction up to this size: boundaries are kept,
+/// commits are saved.
+const GROUP_BYTES: usize = 4 << 20;
+/// A group is committed at this age even when more is at hand.
+const GROUP_AGE: Duration = Duration::from_millis(250);
+/// How long a stop waits for the end of the source transaction at hand.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// What to do when the sink fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorPolicy {
+    /// Failures in a row after which the sink stays failed until the next start; `None` retries for ever.
+    pub retries_max: Option<u32>,
+    /// Put records that cannot be applied aside and go on; otherwise the sink fails at them.
+    pub dead_letter: bool,
+}
+
+/// One sink and what it takes.
+pub struct Deliver {
+    /// The sink's name: its group in the log.
+    pub name: Arc<str>,
+    /// Makes a fresh sink for every attempt.
+    pub make: Box<dyn Fn() -> Result<Box<dyn Sink>> + Send>,
+    /// Where changes come from.
+    pub log: Arc<dyn Log>,
+    /// Which topics.
+    pub subscription: Subscription,
+    /// What to do when it fails.
+    pub policy: ErrorPolicy,
+    /// Where records go that cannot be applied.
+    pub dead_letters: DeadLetters,
+    /// Where the loop says what it does.
+    pub status: Arc<Shared<Applied>>,
+    /// What an operator asks of it.
+    pub commands: mpsc::Receiver<Command>,
+}
+
+/// What an operator may ask of a running sink. Done between two commits.
+#[derive(Debug)]
+pub enum Command {
+    /// Apply dead letters again, in order; answers how many were applied.
+    RetryDeadLetters(Selection, oneshot::Sender<Result<u64>>),
+    /// Forget dead letters; answers how many.
+    DropDeadLetters(Selection, oneshot::Sender<Result<u64>>),
+    /// Move the cursor.
+    Reset(Cursor, oneshot::Sender<Result<()>>),
+}
+
+impl Deliver {
+    /// Runs until stopped.
+    pub async fn run(mut self, mut shutdown: Shutdown) {
+        let seed =
+            self.name.bytes().fold(0x9e37_79b9_7f4a_7c15u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
+        let mut backoff = Backoff::new(seed);
+        while !shutdown.is_requested() {
+            let error = match self.attempt(&mut shutdown, &mut backoff).await {
+                Ok(()) => break,
+                Err(error) => error,
+            };
+            let delay = backoff.next(error.kind());
+            let given_up = self.policy.retries_max.is_some_and(|most| backoff.failures() > most);
+            self.failed(&error, given_up, delay);
+            let wait = if given_up { Duration::MAX } else { delay };
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = refuse(&mut self.commands, &error) => {}
+            }
+        }
+        self.status.lock().state = State::Stopped;
+    }
+
+    fn failed(&self, error: &Error, given_up: bool, delay: Duration) {
+        let mut status = self.status.lock();
+        status.errors += 1;
+        let passing = error.kind() == Kind::Transient && !given_up;
+        status.state = if passing { State::Retrying } else { State::Failed };
+        status.failure = Some(Failure::of(error));
+        warn!(sink = %self.name, kind = error.kind().as_str(), remedy = error.remedy(), given_up, retry_in = ?delay, "{error}");
+    }
+
+    async fn attempt(&mut self, shutdown: &mut Shutdown, backoff: &mut Backoff) -> Result<()> {
+        let mut sink = (self.make)()?;
+        // The target's own cursor is the truth (I3); the log's copy of it serves retention and lag.
+        let cursor = sink.start(self.log.id()).await?.unwrap_or_else(|| Cursor::start(self.log.id()));
+        self.log.commit_group(&self.name, &cursor)?;
+        let reader = self.log.subscribe(self.subscription.clone(), cursor.clone())?;
+        {
+            let mut status = self.status.lock();
+            status.state = State::Running;
+            status.cursor = Some(cursor.clone());
+            status.dead_letters = self.dead_letters.count(&self.name)?;
+        }
+        info!(sink = %self.name, "started");
+        let blocked = self.dead_letters.blocked(&self.name)?;
+        let mut session =
+            Session { deliver: self, sink, reader, cursor, blocked, group: Group::default(), backoff };
+        session.run(shutdown).await?;
+        session.sink.stop().await
+    }
+}
+
+/// While the sink is failed, commands are answered with the reason.
+async fn refuse(commands: &mut mpsc::Receiver<Command>, error: &Error) {
+    let Some(command) = commands.recv().await else { return std::future::pending().await };
+    let made = || Error::new(error.kind(), format!("the sink is not running: {error}"));
+    match command {
+        Command::RetryDeadLetters(_, answer) | Command::DropDeadLetters(_, answer) => {
+            drop(answer.send(Err(made())))
+        }
+        Command::Reset(_, answer) => drop(answer.send(Err(made()))),
+    }
+}
+
+/// What has been applied since the last commit.
+#[derive(Default)]
+struct Group {
+    bytes: usize,
+    records: u64,
+    transactions: u64,
+    newest_us: i64,
+    since: Option<Instant>,
+    /// The last delivery ended inside a source transaction: no commit here.
+    inside: bool,
+    transaction: Option<(u64, i64)>,
+}
+
+/// One connected sink.
+struct Session<'d> {
+    deliver: &'d mut Deliver,
+    sink: Box<dyn Sink>,
+    reader: Box<dyn LogReader>,
+    cursor: Cursor,
+    blocked: Blocked,
+    group: Group,
+    backoff: &'d mut Backoff,
+}
+
+impl Session<'_> {
+    async fn run(&mut self, shutdown: &mut Shutdown) -> Result<()> {
+        loop {
+            let command = tokio::select! {
+                biased;
+                () = shutdown.requested() => return self.finish().await,
+                Some(command) = self.deliver.commands.recv(), if !self.group.inside => Some(command),
+                deliveries = self.reader.next(READ_BYTES) => {
+                    self.take(&deliveries?).await?;
+                    None
+                }
+            };
+            if let Some(command) = command {
+                self.obey(command).await?;
+            }
+        }
+    }
+
+    async fn take(&mut self, deliveries: &[Delivery]) -> Result<()> {
+        for delivery in deliveries {
+            self.apply(delivery)?;
+            self.sink.flush().await?;
+        }
+        let old = self.group.since.is_some_and(|since| since.elapsed() >= GROUP_AGE);
+        let large = self.group.bytes >= GROUP_BYTES;
+        if !self.group.inside && (large || old || self.reader.at_tail()) {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, delivery: &Delivery) -> Result<()> {
+        self.group.since.get_or_insert_with(Instant::now);
+        for delivered in delivery.records() {
+            let delivered = delivered?;
+            let section = delivered.section;
+            if section.encoding != Encoding::Changes {
+                continue;
+            }
+            let Some(schema) = section.schema.as_ref() else {
+                return Err(Error::corrupt(format!(
+                    "read {}: a section of changes without a schema",
+                    section.topic
+                )));
+            };
+            let change = Change::decode(delivered.record, schema)?;
+            let incoming = Incoming { topic: &section.topic, transaction: delivered.transaction, change };
+            self.apply_one(&incoming)?;
+            self.group.count(&incoming);
+        }
+        delivery.advance(&mut self.cursor);
+        self.group.bytes += delivery.len();
+        self.group.inside = delivery.continues;
+        Ok(())
+    }
+
+    #[inline]
+    fn apply_one(&mut self, incoming: &Incoming<'_>) -> Result<()> {
+        if self.blocked.holds(incoming) {
+            return self.set_aside(incoming, "waits behind an earlier record of the same key");
+        }
+        match self.sink.apply(incoming) {
+            Err(error) if error.kind() == Kind::Data => {
+                let offset = incoming.change.record.offset;
+                let error = error.within(format!("{} offset {offset}", incoming.topic));
+                if !self.deliver.policy.dead_letter {
+                    return Err(error
+                        .with_remedy("mend the target, or set on_error: {dead_letter: true} for this sink"));
+                }
+                self.set_aside(incoming, &error.to_string())
+            }
+            applied => applied,
+        }
+    }
+
+    /// The letter is durable here, before the commit that moves the cursor past its record.
+    fn set_aside(&mut self, incoming: &Incoming<'_>, why: &str) -> Result<()> {
+        self.deliver.dead_letters.put(&self.deliver.name, incoming, why)?;
+        self.blocked.add(incoming);
+        let mut status = self.deliver.status.lock();
+        status.dead_letters = self.deliver.dead_letters.count(&self.deliver.name)?;
+        warn!(sink = %self.deliver.name, topic = %incoming.topic, offset = incoming.change.record.offset, "dead letter: {why}");
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.sink.commit(&self.cursor).await?;
+        self.deliver.log.commit_group(&self.deliver.name, &self.cursor)?;
+        self.backoff.reset();
+        let group = std::mem::take(&mut self.group);
+        let mut status = self.deliver.status.lock();
+        status.state = State::Running;
+        status.failure = None;
+        status.cursor = Some(self.cursor.clone());
+        status.records += group.records;
+        status.transactions += group.transactions;
+        status.commits += 1;
+        if group.newest_us > 0 {
+            status.newest_us = status.newest_us.max(group.newest_us);
+            status.latency.observe((now_us() - group.newest_us).max(0) as f64 / 1e6);
+        }
+        for notice in self.sink.notices() {
+            info!(sink = %self.deliver.name, "{notice}");
+            status.notices.push(notice);
+        }
+        let surplus = status.notices.len().saturating_sub(NOTICES_MAX);
+        status.notices.drain(..surplus);
+        Ok(())
+    }
+
+    /// Stops cleanly: the source transaction at hand is applied to its end, within reason; what was applied of an
+    /// unfinished one is rolled back and applied again at the next start.
+    async fn finish(&mut self) -> Result<()> {
+        let deadline = Instant::now() + STOP_GRACE;
+        while self.group.inside && Instant::now() < deadline {
+            let deliveries = self.reader.next(READ_BYTES).await?;
+            self.take(&deliveries).await?;
+        }
+        match (self.group.inside, self.group.since) {
+            (true, _) => self.sink.rollback().await,
+            (false, Some(_)) => self.commit().await,
+            (false, None) => Ok(()),
+        }
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<()> {
+        self.commit().await?;
+        match command {
+            Command::RetryDeadLetters(which, answer) => {
+                let retried = self.retry_dead_letters(&which).await;
+                tell(answer, retried)
+            }
+            Command::DropDeadLetters(which, answer) => {
+                let dropped = self.drop_dead_letters(&which);
+                tell(answer, dropped)
+            }
+            Command::Reset(cursor, answer) => {
+                let moved = self.reset(cursor).await;
+                tell(answer, moved)
+            }
+        }
+    }
+
+    /// Applies letters in order, each in a commit of its own. A key with a letter that fails again, or that is not
+    /// meant, stays blocked: what came later on that key waits.
+    async fn retry_dead_letters(&mut self, which: &Selection) -> Result<u64> {
+        let name = self.deliver.name.clone();
+        let mut waiting = Blocked::default();
+        let mut applied = 0;
+        for letter in self.deliver.dead_letters.list(&name, usize::MAX)? {
+            let change = letter.change()?;
+            let incoming = Incoming { topic: &letter.topic, transaction: letter.transaction(), change };
+            if !which.has(letter.id) || waiting.holds(&incoming) {
+                waiting.add(&incoming);
+                continue;
+            }
+            match self.sink.apply(&incoming) {
+                Ok(()) => {
+                    // Crash between these two: the letter is applied once more, which changes nothing for a row with a key.
+                    self.sink.commit(&self.cursor).await?;
+                    self.deliver.dead_letters.remove(&name, &Selection::Ids(vec![letter.id]))?;
+                    applied += 1;
+                }
+                Err(error) if error.kind() == Kind::Data => {
+                    self.deliver.dead_letters.put(&name, &incoming, &error.to_string())?;
+                    waiting.add(&incoming);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.recount()?;
+        Ok(applied)
+    }
+
+    fn drop_dead_letters(&mut self, which: &Selection) -> Result<u64> {
+        let dropped = self.deliver.dead_letters.remove(&self.deliver.name, which)?;
+        self.recount()?;
+        Ok(dropped)
+    }
+
+    fn recount(&mut self) -> Result<()> {
+        self.blocked = self.deliver.dead_letters.blocked(&self.deliver.name)?;
+        self.deliver.status.lock().dead_letters = self.deliver.dead_letters.count(&self.deliver.name)?;
+        Ok(())
+    }
+
+    async fn reset(&mut self, cursor: Cursor) -> Result<()> {
+        self.sink.reset(&cursor).await?;
+        self.reader = self.deliver.log.subscribe(self.deliver.subscription.clone(), cursor.clone())?;
+        self.cursor = cursor;
+        self.deliver.log.commit_group(&self.deliver.name, &self.cursor)?;
+        self.deliver.status.lock().cursor = Some(self.cursor.clone());
+        Ok(())
+    }
+}
+
+/// Answers the operator; a failure also ends the attempt, because the sink's transaction may be void.
+fn tell<T>(answer: oneshot::Sender<Result<T>>, outcome: Result<T>) -> Result<()> {
+    match outcome {
+        Ok(done) => {
+            drop(answer.send(Ok(done)));
+            Ok(())
+        }
+        Err(error) => {
+            drop(answer.send(Err(Error::new(error.kind(), error.to_string()))));
+            Err(error)
+        }
+    }
+}
+
+impl Group {
+    #[inline]
+    fn count(&mut self, incoming: &Incoming<'_>) {
+        self.records += 1;
+        let transaction = (incoming.transaction.id, incoming.transaction.timestamp_us);
+        if self.transaction != Some(transaction) {
+            self.transaction = Some(transaction);
+            self.transactions += 1;
+        }
+        self.newest_us = self.newest_us.max(incoming.transaction.timestamp_us);
+    }
+}

@@ -1,0 +1,75 @@
+//! The connectors, by the type that a configuration names: the only place that knows them all. A new connector is a
+//! line in `config/connectors.rs` and an arm in each function here.
+
+use connector_api::{BoxFuture, Finding, Mapping, Result, Sink, Source};
+
+use crate::config::{Config, Sink as SinkConfig, SinkConnector, SourceConnector};
+use crate::log::TopicStatus;
+use crate::render::SourceInfo;
+
+/// Makes a source.
+///
+/// # Errors
+/// When its options contradict each other.
+pub fn source(name: &str, connector: &SourceConnector) -> Result<Box<dyn Source>> {
+    match connector {
+        SourceConnector::Postgres(options) => connector_postgres::source(name, options),
+    }
+}
+
+/// What a renderer must know of a source.
+pub fn source_info(connector: &SourceConnector) -> SourceInfo {
+    match connector {
+        SourceConnector::Postgres(options) => SourceInfo {
+            connector: "postgresql",
+            database: connector_postgres::database(options),
+            position: Some(connector_postgres::describe_position),
+        },
+    }
+}
+
+/// What is wrong with a source, asked of the upstream itself.
+pub fn check_source<'a>(
+    name: &'a str,
+    connector: &'a SourceConnector,
+) -> BoxFuture<'a, Result<Vec<Finding>>> {
+    match connector {
+        SourceConnector::Postgres(options) => Box::pin(connector_postgres::check(name, options)),
+    }
+}
+
+/// What a sink takes, with everything left out filled in.
+pub fn mapping(config: &Config, sink: &SinkConfig) -> Mapping {
+    sink.rules.mapping(config.sources.keys())
+}
+
+/// Makes a sink.
+///
+/// # Errors
+/// When its options contradict each other.
+pub fn sink(name: &str, sink: &SinkConfig, mapping: Mapping) -> Result<Box<dyn Sink>> {
+    match &sink.connector {
+        SinkConnector::Sqlite(options) => {
+            Ok(Box::new(connector_sqlite::Sqlite::new(name, sqlite(options, sink), mapping)))
+        }
+    }
+}
+
+/// What is wrong with a sink, asked of the target itself. `topics` are those that the log knows, with their shapes.
+pub fn check_sink(sink: &SinkConfig, mapping: &Mapping, topics: &[TopicStatus]) -> Vec<Finding> {
+    match &sink.connector {
+        SinkConnector::Sqlite(options) => {
+            let shape = |topic: &'_ TopicStatus| Some((topic.topic.topic.clone(), topic.schema.clone()?));
+            let shapes: Vec<_> = topics.iter().filter_map(shape).collect();
+            let shapes: Vec<_> = shapes
+                .iter()
+                .map(|(topic, schema)| connector_sqlite::TopicSchema { topic, schema })
+                .collect();
+            connector_sqlite::check(&sqlite(options, sink), mapping, &shapes)
+        }
+    }
+}
+
+fn sqlite(options: &connector_sqlite::Options, sink: &SinkConfig) -> connector_sqlite::Options {
+    connector_sqlite::Options { create_tables: sink.rules.create_tables, ..options.clone() }
+}

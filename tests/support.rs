@@ -1,0 +1,11 @@
+//! What the integration tests stand on: throwaway servers, the real binary, directories and seeds.
+// Each item serves the tests that need it; not every one is in use at every time.
+#![allow(dead_code)]
+
+pub use throwaway_servers::postgres;
+
+pub mod process;
+pub mod seed;
+pub mod skip;
+pub mod sqlite;
+pub mod workdir;
