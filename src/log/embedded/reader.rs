@@ -310,7 +310,6 @@ impl Place {
             sequence: directory.sequence,
             producer: directory.producer.into(),
             continued: directory.continued,
-            continues: directory.continues,
             first: directory.first,
             transactions: Bytes::copy_from_slice(directory.transactions),
             sections,
