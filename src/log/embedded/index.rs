@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use connector_api::TopicPartition;
 use connector_api::reader::{Reader, put_varint};
 
-use super::format::{self, EntryKind, HEADER_LEN, INDEX_MAGIC, VERSION};
+use super::format::{self, EntryKind, INDEX_MAGIC, VERSION};
 use super::fs::{self, Fs};
 use super::segment::{Fault, Segment};
 
@@ -95,24 +95,22 @@ impl Index {
         Some(if found == 0 { at.max(stretch.at) } else { stretch.at })
     }
 
-    /// Reads a whole segment's entry heads.
+    /// Reads the heads of all entries of a sealed segment.
     pub fn build(segment: &mut Segment, limit: u64) -> Result<Index, Fault> {
         let mut index = Index::default();
-        let mut at = HEADER_LEN as u64;
-        while at < limit {
-            let entry = segment.entry(at, limit)?;
+        segment.each_entry(limit, |segment, entry| {
+            let at = entry.at;
             match entry.head.kind {
                 EntryKind::Schema => index.schemas.push(at),
                 EntryKind::Batch => {
-                    let directory = segment.directory(&entry)?;
+                    let directory = segment.directory(entry)?;
                     let ends = directory.sections.iter().map(|head| (head.topic, head.partition, head.end()));
                     index.add(at, directory.sequence, directory.ends_transaction(), ends);
                 }
                 _ => {}
             }
-            segment.expect(entry.head.payload);
-            at = entry.end();
-        }
+            Ok(())
+        })?;
         Ok(index)
     }
 

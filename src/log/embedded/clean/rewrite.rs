@@ -14,7 +14,7 @@ use crate::log::embedded::format::{
 };
 use crate::log::embedded::fs::{File, Sequential};
 use crate::log::embedded::index::{self, Index};
-use crate::log::embedded::segment::{Entry, Segment};
+use crate::log::embedded::segment::{Entry, Segment, unsealed};
 
 /// The new file, as far as written.
 struct Rewrite<'r> {
@@ -59,7 +59,7 @@ fn write(
         at = entry.end();
     }
     if !sealed {
-        return Err(segment.corrupt(limit, "the segment is sealed, but its end is missing"));
+        return Err(segment.error(unsealed(limit)));
     }
     let len = rewrite.out.len();
     rewrite.out.finish().map_err(failed)?;
