@@ -108,7 +108,7 @@ fn count(run: &Run<'_>) -> Result<u64> {
     let (mut records, mut compacted) = (0, HashMap::new());
     for first in &run.sealed {
         let (mut segment, limit) = run.open(*first)?;
-        each_batch(&mut segment, limit, |_, _, directory| {
+        each_batch(&mut segment, limit, |_, directory| {
             for head in &directory.sections {
                 let topic = TopicPartition { topic: head.topic.into(), partition: head.partition };
                 let compact = match compacted.entry(topic) {
@@ -120,7 +120,6 @@ fn count(run: &Run<'_>) -> Result<u64> {
                 };
                 records += if compact { u64::from(head.count) } else { 0 };
             }
-            Ok(())
         })?;
     }
     Ok(records)
@@ -131,11 +130,10 @@ impl Pass<'_> {
     fn segment(&mut self, first: u64, plans: &mut BTreeMap<u64, Plan>) -> Result<()> {
         let (mut segment, limit) = self.run.open(first)?;
         let mut places = Vec::new();
-        each_batch(&mut segment, limit, |_, entry, directory| {
+        each_batch(&mut segment, limit, |entry, directory| {
             if self.run.standing(directory) == Standing::Visible && !directory.sections.is_empty() {
                 places.push((entry.at, entry.end()));
             }
-            Ok(())
         })?;
         let plan = plans.entry(first).or_default();
         segment.expect(0);

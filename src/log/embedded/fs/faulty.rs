@@ -102,6 +102,23 @@ impl Faulty {
         Faulty { inner: self.inner.clone(), life: inner.life }
     }
 
+    /// Another disk with the same files, as they are now.
+    pub fn copy(&self) -> Faulty {
+        let copy = Faulty::new(1);
+        for path in self.paths() {
+            copy.put(&path, self.read(&path));
+        }
+        copy
+    }
+
+    /// Puts a file there behind the log's back.
+    pub fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let mut inner = self.lock();
+        let node = Arc::new(Mutex::new(Content { now: bytes.clone(), durable: bytes }));
+        inner.names.insert(path.to_owned(), node.clone());
+        inner.durable.insert(path.to_owned(), node);
+    }
+
     /// Changes a file's bytes behind the log's back.
     pub fn edit(&self, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
         let inner = self.lock();

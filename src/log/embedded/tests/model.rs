@@ -24,6 +24,10 @@ enum Step {
     Clean,
     Reopen,
     Crash,
+    /// The disk is full after so many bytes; later there is room again.
+    Full { room: u64, pipelined: usize },
+    /// A write or an fsync fails, and then the machine crashes.
+    Break { fsync: bool, pipelined: usize },
     /// The first sink reads some.
     Read { bytes: usize },
 }
@@ -58,6 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Clean),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
+        1 => (0..900u64, 0..3usize).prop_map(|(room, pipelined)| Step::Full { room, pipelined }),
+        1 => (any::<bool>(), 0..3usize).prop_map(|(fsync, pipelined)| Step::Break { fsync, pipelined }),
         3 => (1..3000usize).prop_map(|bytes| Step::Read { bytes }),
     ]
 }
@@ -107,6 +113,9 @@ impl Sink {
     }
 }
 
+/// The position of a batch, and the rows after it.
+type Attempt = (Option<Position>, Rows);
+
 struct World {
     disk: Faulty,
     log: Option<Arc<Embedded>>,
@@ -114,8 +123,6 @@ struct World {
     /// What the database holds, and what it held when the open transaction began.
     rows: Rows,
     committed: Rows,
-    /// Taken, not committed yet: a chunk of it is in the log.
-    chunks: bool,
     texts: u64,
     sink: Sink,
     cursor: Cursor,
@@ -132,7 +139,6 @@ impl World {
             shop: Producer::new("shop"),
             rows: Rows::new(),
             committed: Rows::new(),
-            chunks: false,
             texts: 0,
             sink: Sink::default(),
             cursor: Cursor::start(LogId(0)),
@@ -159,9 +165,10 @@ impl World {
     }
 
     fn restart(&mut self) {
+        let transactions = self.shop.transactions;
         self.shop = Producer::new("shop");
+        self.shop.transactions = transactions;
         self.rows = self.committed.clone();
-        self.chunks = false;
     }
 
     /// A change that the database can make to the rows that it has.
@@ -204,9 +211,18 @@ impl World {
             Step::Chunk => {
                 let chunk = self.shop.chunk();
                 append(self.log(), chunk).unwrap();
-                self.chunks = true;
             }
-            Step::Commit { pipelined } => self.commit(*pipelined),
+            Step::Commit { pipelined } => assert!(self.commit(*pipelined).0.is_none()),
+            Step::Full { room, pipelined } => {
+                self.disk.set(Faults { room: Some(*room), ..self.faults() });
+                let (error, _) = self.commit(*pipelined);
+                self.disk.set(self.faults());
+                if let Some(error) = error {
+                    assert_eq!(error.kind(), connector_api::Kind::Transient, "{error}");
+                    self.restart();
+                }
+            }
+            Step::Break { fsync, pipelined } => self.break_disk(*fsync, *pipelined),
             Step::Restart => self.restart(),
             Step::Clean => drop(wait(self.log().clean()).unwrap()),
             Step::Reopen => {
@@ -226,25 +242,63 @@ impl World {
         }
     }
 
-    fn commit(&mut self, pipelined: usize) {
+    /// Appends the open transaction and more, and gives the first error, and what each append would have made of the rows.
+    fn commit(&mut self, pipelined: usize) -> (Option<Error>, Vec<Attempt>) {
         let mut batches = vec![self.shop.commit()];
+        let mut attempts = vec![(batches[0].position.clone(), self.rows.clone())];
         for key in 0..pipelined {
             self.edit(&Edit::Insert { table: key % 2, key: key as u64 });
             batches.push(self.shop.commit());
+            attempts.push((batches[key + 1].position.clone(), self.rows.clone()));
         }
-        let last = batches.last().unwrap().position.clone();
         let log = self.log.clone().unwrap();
-        wait(async {
+        let results: Vec<Result<u64>> = wait(async {
             let mut commits = Vec::new();
             for batch in batches {
                 commits.push(log.append(batch).await.unwrap());
             }
+            let mut results = Vec::new();
             for commit in commits {
-                commit.await.unwrap();
+                results.push(commit.await);
             }
+            results
         });
-        assert_eq!(log.position("shop"), last);
-        (self.committed, self.chunks) = (self.rows.clone(), false);
+        let mut failed = None;
+        for (result, (position, rows)) in results.into_iter().zip(&attempts) {
+            match result {
+                Ok(_) => {
+                    assert!(failed.is_none(), "a batch stands in the log without the one before it");
+                    self.committed.clone_from(rows);
+                    assert!(log.position("shop").is_some_and(|known| Some(known.as_bytes()) >= position.as_ref().map(Position::as_bytes)));
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        (failed, attempts)
+    }
+
+    fn faults(&self) -> Faults {
+        Faults { short: self.settings & 1 != 0, ..Faults::default() }
+    }
+
+    /// Appends onto a disk that fails. Afterwards a batch may be there although its append failed, but none without the
+    /// one before it.
+    fn break_disk(&mut self, fsync: bool, pipelined: usize) {
+        self.disk.set(Faults { sync: fsync, write: !fsync, ..self.faults() });
+        let (error, attempts) = self.commit(pipelined);
+        assert!(error.is_some());
+        self.edit(&Edit::Insert { table: 0, key: 0 });
+        let batch = self.shop.commit();
+        assert!(append(self.log(), batch).is_err(), "appends go on after a failure (I7)");
+        self.disk = self.disk.crash();
+        self.disk.set(self.faults());
+        self.log = None;
+        self.open();
+        let position = self.log().position("shop");
+        if let Some((_, rows)) = attempts.into_iter().find(|(attempt, _)| *attempt == position) {
+            self.committed = rows;
+        }
+        self.restart();
     }
 
     /// The sink reads once, applies, and stores its cursor. It stops between transactions only, as sinks do.
