@@ -43,6 +43,8 @@ pub(in crate::log::embedded) struct Faults {
     pub short: bool,
     /// Renames fail.
     pub rename: bool,
+    /// Changes of files and names that still succeed; then power is gone.
+    pub steps: Option<u64>,
 }
 
 type Node = Arc<Mutex<Content>>;
@@ -144,6 +146,18 @@ impl Faulty {
         if inner.life == self.life { Ok(inner) } else { Err(io::Error::other("the machine crashed")) }
     }
 
+    /// Before every change.
+    fn step(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.alive()?;
+        if let Some(steps) = &mut inner.faults.steps {
+            if *steps == 0 {
+                return Err(io::Error::other("power is gone"));
+            }
+            *steps -= 1;
+        }
+        Ok(inner)
+    }
+
     fn file(&self, node: Node) -> Arc<dyn File> {
         Arc::new(Handle { disk: self.clone(), node })
     }
@@ -215,7 +229,7 @@ impl Fs for Faulty {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         if inner.faults.room == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -227,7 +241,7 @@ impl Fs for Faulty {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         if inner.faults.rename {
             return Err(io::Error::other("rename failed"));
         }
@@ -238,14 +252,14 @@ impl Fs for Faulty {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         inner.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         inner.pending.push(Change::Remove(path.to_owned()));
         Ok(())
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         let inner = &mut *inner;
         for change in inner.pending.drain(..) {
             apply(&mut inner.durable, change);
@@ -301,7 +315,7 @@ impl File for Handle {
     }
 
     fn write_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
-        let mut inner = self.disk.alive()?;
+        let mut inner = self.disk.step()?;
         if inner.faults.write {
             return Err(io::Error::other("write failed"));
         }
@@ -327,7 +341,7 @@ impl File for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let inner = self.disk.alive()?;
+        let inner = self.disk.step()?;
         if inner.faults.sync {
             return Err(io::Error::other("fsync failed"));
         }
@@ -337,7 +351,7 @@ impl File for Handle {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let _inner = self.disk.alive()?;
+        let _inner = self.disk.step()?;
         self.node.lock().unwrap().now.resize(len as usize, 0);
         Ok(())
     }

@@ -26,10 +26,19 @@ enum Step {
     Crash,
     /// The disk is full after so many bytes; later there is room again.
     Full { room: u64, pipelined: usize },
-    /// A write or an fsync fails, and then the machine crashes.
-    Break { fsync: bool, pipelined: usize },
+    /// Writes fail, or fsyncs, or the machine crashes after so many operations, while a group is appended.
+    Break { how: Failure, pipelined: usize },
+    /// The machine crashes while cleaning, after so many operations.
+    BreakClean { steps: u64 },
     /// The first sink reads some.
     Read { bytes: usize },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    Write,
+    Sync,
+    Steps(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -63,9 +72,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
         1 => (0..900u64, 0..3usize).prop_map(|(room, pipelined)| Step::Full { room, pipelined }),
-        1 => (any::<bool>(), 0..3usize).prop_map(|(fsync, pipelined)| Step::Break { fsync, pipelined }),
+        1 => (failure(), 0..3usize).prop_map(|(how, pipelined)| Step::Break { how, pipelined }),
+        2 => (0..60u64).prop_map(|steps| Step::BreakClean { steps }),
         3 => (1..3000usize).prop_map(|bytes| Step::Read { bytes }),
     ]
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    prop_oneof![Just(Failure::Write), Just(Failure::Sync), (0..20u64).prop_map(Failure::Steps)]
 }
 
 /// Rows by table and key: the text of each.
@@ -158,10 +172,19 @@ impl World {
         let settings = self.settings;
         let log = open_with(&self.disk, |options| {
             options.compression = if settings & 2 != 0 { Compression::Lz4 } else { Compression::None };
+            options.clean_memory = if settings & 8 != 0 { 96 } else { 64 << 20 };
             options.clean_percent = if settings & 4 != 0 { 60 } else { 0 };
         });
         self.log = Some(log.unwrap());
         self.restart();
+    }
+
+    fn crash(&mut self) {
+        self.disk = self.disk.crash();
+        self.disk.set(self.faults());
+        self.log = None;
+        self.open();
+        assert_eq!(self.log().shared.state().open.len(), 0);
     }
 
     fn restart(&mut self) {
@@ -222,7 +245,12 @@ impl World {
                     self.restart();
                 }
             }
-            Step::Break { fsync, pipelined } => self.break_disk(*fsync, *pipelined),
+            Step::Break { how, pipelined } => self.break_disk(*how, *pipelined),
+            Step::BreakClean { steps } => {
+                self.disk.set(Faults { steps: Some(*steps), ..self.faults() });
+                let _ = wait(self.log().clean());
+                self.crash();
+            }
             Step::Restart => self.restart(),
             Step::Clean => drop(wait(self.log().clean()).unwrap()),
             Step::Reopen => {
@@ -232,12 +260,7 @@ impl World {
                 self.log = None;
                 self.open();
             }
-            Step::Crash => {
-                self.disk = self.disk.crash();
-                self.log = None;
-                self.open();
-                assert_eq!(self.log().state_of_open_transactions(), 0);
-            }
+            Step::Crash => self.crash(),
             Step::Read { bytes } => self.read(*bytes),
         }
     }
@@ -283,17 +306,19 @@ impl World {
 
     /// Appends onto a disk that fails. Afterwards a batch may be there although its append failed, but none without the
     /// one before it.
-    fn break_disk(&mut self, fsync: bool, pipelined: usize) {
-        self.disk.set(Faults { sync: fsync, write: !fsync, ..self.faults() });
+    fn break_disk(&mut self, how: Failure, pipelined: usize) {
+        self.disk.set(match how {
+            Failure::Write => Faults { write: true, ..self.faults() },
+            Failure::Sync => Faults { sync: true, ..self.faults() },
+            Failure::Steps(steps) => Faults { steps: Some(steps), ..self.faults() },
+        });
         let (error, attempts) = self.commit(pipelined);
-        assert!(error.is_some());
-        self.edit(&Edit::Insert { table: 0, key: 0 });
-        let batch = self.shop.commit();
-        assert!(append(self.log(), batch).is_err(), "appends go on after a failure (I7)");
-        self.disk = self.disk.crash();
-        self.disk.set(self.faults());
-        self.log = None;
-        self.open();
+        if error.is_some() {
+            self.edit(&Edit::Insert { table: 0, key: 0 });
+            let batch = self.shop.commit();
+            assert!(append(self.log(), batch).is_err(), "appends go on after a failure (I7)");
+        }
+        self.crash();
         let position = self.log().position("shop");
         if let Some((_, rows)) = attempts.into_iter().find(|(attempt, _)| *attempt == position) {
             self.committed = rows;
@@ -329,19 +354,13 @@ impl World {
     }
 }
 
-impl Embedded {
-    fn state_of_open_transactions(&self) -> usize {
-        self.shared.state().open.len()
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn it_does_what_the_model_does(
         seed: u64,
-        settings in 0..8u8,
+        settings in 0..16u8,
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut world = World::new(seed, settings);
@@ -352,9 +371,7 @@ proptest! {
         wait(world.log().clean()).unwrap();
         wait(world.log().clean()).unwrap();
         world.check();
-        world.disk = world.disk.crash();
-        world.log = None;
-        world.open();
+        world.crash();
         world.check();
     }
 }
