@@ -14,6 +14,7 @@ mod rewrite;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::Sender;
 
 use connector_api::{Error, Result, TopicPartition};
@@ -108,9 +109,15 @@ pub(super) fn clean(shared: &Shared, options: &Options, jobs: &Sender<Job>) -> R
     ask(jobs, Job::Sync)?;
     let groups = shared.groups.all();
     let run = Run { shared, options, state, groups, sealed, now_us: now_us() };
+    let (limited, dirty) = (run.has_limits(), run.is_dirty());
+    if !limited && !dirty {
+        return Ok(Cleaned::default());
+    }
     let mut plans: BTreeMap<u64, Plan> = run.sealed.iter().map(|first| (*first, Plan::default())).collect();
-    let earliest = limits::plan(&run, &mut plans)?;
-    compact::plan(&run, &mut plans)?;
+    let earliest = if limited { limits::plan(&run, &mut plans)? } else { BTreeMap::new() };
+    if dirty {
+        compact::plan(&run, &mut plans)?;
+    }
     let mut fates = Vec::new();
     let mut gone: BTreeMap<TopicPartition, u64> = BTreeMap::new();
     for first in &run.sealed {
@@ -118,7 +125,11 @@ pub(super) fn clean(shared: &Shared, options: &Options, jobs: &Sender<Job>) -> R
         fates.push((*first, run.judge(*first, plan, &mut gone)?));
     }
     run.announce(jobs, earliest, gone)?;
-    run.execute(&fates, &plans)
+    let cleaned = run.execute(&fates, &plans)?;
+    if let (true, Some(newest)) = (dirty, run.sealed.last()) {
+        shared.compacted.store(*newest, SeqCst);
+    }
+    Ok(cleaned)
 }
 
 /// Asks the writer, and waits.
@@ -130,6 +141,23 @@ fn ask(jobs: &Sender<Job>, job: impl FnOnce(oneshot::Sender<Result<()>>) -> Job)
 }
 
 impl Run<'_> {
+    /// Whether limits or aborted transactions may remove something.
+    fn has_limits(&self) -> bool {
+        let limited = |topic| {
+            matches!(self.retention(topic), Retention::Limits { age_s, bytes } if age_s.is_some() || bytes.is_some())
+        };
+        !self.state.aborted.is_empty() || self.state.topics.keys().any(limited)
+    }
+
+    /// Whether enough was sealed since the last compaction that reading everything again is worth it.
+    fn is_dirty(&self) -> bool {
+        let compacted = self.shared.compacted.load(SeqCst);
+        let segments = self.shared.segments();
+        let fresh = segments.sealed.iter().filter(|(first, _)| **first > compacted || compacted == 0);
+        let (fresh, all) = (fresh.map(|(_, bytes)| bytes).sum::<u64>(), segments.sealed.values().sum::<u64>());
+        fresh.saturating_mul(100) >= all.saturating_mul(self.options.clean_percent)
+    }
+
     fn class(&self, topic: &TopicPartition) -> Class {
         match self.state.topics.get(topic).and_then(|known| known.schema.as_ref()) {
             Some((_, schema)) if schema.key.is_empty() => Class::KeylessTable,

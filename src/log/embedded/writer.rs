@@ -371,6 +371,7 @@ impl Writer {
             let path = self.shared.path(self.first);
             index::write(&*self.shared.fs, &path, &index, self.first, 0, self.end);
         }
+        self.shared.state_mut().aborted.retain(|aborted| aborted.last >= oldest);
         let mut segments = self.shared.segments_mut();
         segments.sealed.insert(self.first, self.end);
         segments.active = Active { first: header.first, end, index: self.index.clone() };
