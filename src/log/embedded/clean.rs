@@ -3,7 +3,7 @@
 //!
 //! - A file is replaced as a whole. What is dropped is superseded by records that stay, or was never visible, or is
 //!   below an `earliest` that is durable before the first byte goes.
-//! - Newer segments are rewritten before older ones, so that a record which does not stand alone never outlives the
+//! - Newer segments are rewritten or deleted before older ones, so that a record which does not stand alone never outlives the
 //!   record that it builds on.
 //! - A tombstone goes only in a run that finds nothing older of its key, and that every registered group has passed.
 
@@ -143,9 +143,7 @@ fn ask(jobs: &Sender<Job>, job: impl FnOnce(oneshot::Sender<Result<()>>) -> Job)
 impl Run<'_> {
     /// Whether limits or aborted transactions may remove something.
     fn has_limits(&self) -> bool {
-        let limited = |topic| {
-            matches!(self.retention(topic), Retention::Limits { age_s, bytes } if age_s.is_some() || bytes.is_some())
-        };
+        let limited = |topic| matches!(self.retention(topic), Retention::Limits { age_s, bytes } if age_s.is_some() || bytes.is_some());
         !self.state.aborted.is_empty() || self.state.topics.keys().any(limited)
     }
 
@@ -154,7 +152,8 @@ impl Run<'_> {
         let compacted = self.shared.compacted.load(SeqCst);
         let segments = self.shared.segments();
         let fresh = segments.sealed.iter().filter(|(first, _)| **first > compacted || compacted == 0);
-        let (fresh, all) = (fresh.map(|(_, bytes)| bytes).sum::<u64>(), segments.sealed.values().sum::<u64>());
+        let (fresh, all) =
+            (fresh.map(|(_, bytes)| bytes).sum::<u64>(), segments.sealed.values().sum::<u64>());
         fresh.saturating_mul(100) >= all.saturating_mul(self.options.clean_percent)
     }
 
@@ -196,6 +195,7 @@ impl Run<'_> {
     /// Whether a plan is worth a rewrite, and whether anything is left; adds up what goes by topic-partition.
     fn judge(&self, first: u64, plan: &Plan, gone: &mut BTreeMap<TopicPartition, u64>) -> Result<Fate> {
         let (mut segment, limit) = self.open(first)?;
+        let oldest = self.sealed.first().copied().unwrap_or(first);
         let (mut dropped, mut live) = (0, false);
         let mut sums: BTreeMap<TopicPartition, u64> = BTreeMap::new();
         each_batch(&mut segment, limit, |_, directory| {
@@ -217,7 +217,7 @@ impl Run<'_> {
                 }
             }
             // The end of a transaction that began in an older segment: without it that one would never be seen.
-            live |= directory.ends_transaction() && directory.first < first;
+            live |= directory.ends_transaction() && directory.first < first && oldest < first;
         })?;
         let worth = dropped > 0 && dropped * 100 >= self.options.clean_percent * limit;
         if live && !worth && !plan.must {
@@ -249,16 +249,22 @@ impl Run<'_> {
 
     fn execute(&self, fates: &[(u64, Fate)], plans: &BTreeMap<u64, Plan>) -> Result<Cleaned> {
         let mut cleaned = Cleaned::default();
-        for (first, _) in fates.iter().rev().filter(|(_, fate)| *fate == Fate::Rewritten) {
-            let Some(plan) = plans.get(first) else { continue };
-            let (before, after) = rewrite::rewrite(self, *first, plan)?;
-            self.shared.segments_mut().sealed.insert(*first, after);
-            cleaned.segments_rewritten += 1;
-            cleaned.bytes_freed += before.saturating_sub(after);
-        }
-        for (first, _) in fates.iter().filter(|(_, fate)| *fate == Fate::Deleted) {
-            cleaned.bytes_freed += self.delete(*first)?;
-            cleaned.segments_deleted += 1;
+        // Newest first. What limits leave in older ones for a moment, or after a crash, no reader is given: it is below
+        // `earliest`.
+        for (first, fate) in fates.iter().rev() {
+            match (fate, plans.get(first)) {
+                (Fate::Rewritten, Some(plan)) => {
+                    let (before, after) = rewrite::rewrite(self, *first, plan)?;
+                    self.shared.segments_mut().sealed.insert(*first, after);
+                    cleaned.segments_rewritten += 1;
+                    cleaned.bytes_freed += before.saturating_sub(after);
+                }
+                (Fate::Deleted, _) => {
+                    cleaned.bytes_freed += self.delete(*first)?;
+                    cleaned.segments_deleted += 1;
+                }
+                _ => {}
+            }
         }
         Ok(cleaned)
     }

@@ -310,9 +310,10 @@ impl Writer {
                 match note {
                     Note::Schema { .. } => index.schemas.push(*at),
                     Note::Batch { stored, .. } => {
-                        let ends = stored.sections.iter().map(|section| {
-                            (&*section.topic.topic, section.topic.partition, section.end())
-                        });
+                        let ends = stored
+                            .sections
+                            .iter()
+                            .map(|section| (&*section.topic.topic, section.topic.partition, section.end()));
                         index.add(*at, stored.sequence, stored.continued && !stored.continues, ends);
                     }
                     _ => {}
