@@ -207,7 +207,8 @@ async fn readers_wait_at_the_tail(log: &dyn Log) {
 async fn subscriptions_match_patterns(log: &dyn Log) {
     let mut shop = Producer::new("shop");
     let mut reader: Box<dyn LogReader> = log.subscribe(wanted("shop.*.o*"), Cursor::start(log.id())).unwrap();
-    for (key, topic) in ["shop.public.orders", "shop.public.users", "shop.x.others", "web.public.orders"].iter().enumerate()
+    for (key, topic) in
+        ["shop.public.orders", "shop.public.users", "shop.x.others", "web.public.orders"].iter().enumerate()
     {
         shop.insert(topic, key as u64);
         append(log, shop.commit()).await;

@@ -42,7 +42,7 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::log::scan::{Reader, Scan, Wanted};
 use crate::log::{Cleaned, Commit, Log, LogReader, LogStatus, Subscription, TopicStatus};
 use fs::{Disk, Fs};
-pub use inspect::{EntryInfo, SegmentInfo, SectionInfo, inspect, inspect_segment, segments};
+pub use inspect::{EntryInfo, SectionInfo, SegmentInfo, inspect, inspect_segment, segments};
 pub use options::{Class, Compression, Options, Retentions, Sync};
 use reader::EmbeddedJournal;
 use recover::Access;

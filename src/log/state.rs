@@ -173,7 +173,10 @@ impl State {
         let producer = &batch.producer;
         let refuse = |what: String| Err(Error::data(format!("append batch of {producer:?}: {what}")));
         if producer.is_empty() || producer.len() > PRODUCER_BYTES_MAX {
-            return refuse(format!("the producer's name has {} bytes, 1 to {PRODUCER_BYTES_MAX}", producer.len()));
+            return refuse(format!(
+                "the producer's name has {} bytes, 1 to {PRODUCER_BYTES_MAX}",
+                producer.len()
+            ));
         }
         if batch.sections.len() > SECTIONS_MAX {
             return refuse(format!("{} sections, at most {SECTIONS_MAX}", batch.sections.len()));
@@ -202,7 +205,9 @@ impl State {
         let topic = &section.topic;
         let len = topic.topic.len();
         if len == 0 || len > TOPIC_BYTES_MAX {
-            return Err(Error::data(format!("append to a topic whose name has {len} bytes, 1 to {TOPIC_BYTES_MAX}")));
+            return Err(Error::data(format!(
+                "append to a topic whose name has {len} bytes, 1 to {TOPIC_BYTES_MAX}"
+            )));
         }
         if section.count == 0 || section.count != section.span || section.payload.is_empty() {
             return Err(Error::data(format!("append to {topic}: a section without records")));
@@ -214,13 +219,16 @@ impl State {
             )));
         }
         if section.schema.is_some() != (section.encoding == Encoding::Changes) {
-            return Err(Error::data(format!("append to {topic}: changes have a schema and events have none")));
+            return Err(Error::data(format!(
+                "append to {topic}: changes have a schema and events have none"
+            )));
         }
         let next = self.topics.get(topic).map_or(0, |known| known.next);
         if next.checked_add(u64::from(section.span)).is_none() {
             return Err(Error::data(format!("append to {topic}: no offsets are left")));
         }
-        let holder = self.open.iter().find(|(holder, open)| ***holder != *producer && open.ends.contains_key(topic));
+        let holder =
+            self.open.iter().find(|(holder, open)| ***holder != *producer && open.ends.contains_key(topic));
         match holder {
             Some((holder, _)) => Err(Error::transient(format!(
                 "append to {topic}: producer {holder:?} has an unfinished transaction there"

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use connector_api::{
-    Batch, BatchBuilder, Column, Cursor, Delivery, Event, Headers, Image, Op, Position, Row, Schema, SectionHandle,
-    Value, ValueKind,
+    Batch, BatchBuilder, Column, Cursor, Delivery, Event, Headers, Image, Op, Position, Row, Schema,
+    SectionHandle, Value, ValueKind,
 };
 
 use crate::log::{Log, Subscription};
@@ -36,7 +36,12 @@ impl Producer {
     }
 
     fn schema(&mut self, topic: &str) -> Arc<Schema> {
-        let fresh = || Arc::new(Schema { columns: vec![column("id", ValueKind::Int), column("text", ValueKind::Text)], ..table(topic) });
+        let fresh = || {
+            Arc::new(Schema {
+                columns: vec![column("id", ValueKind::Int), column("text", ValueKind::Text)],
+                ..table(topic)
+            })
+        };
         self.schemas.entry(topic.to_owned()).or_insert_with(fresh).clone()
     }
 

@@ -3,7 +3,7 @@
 //!
 //! - A file is replaced as a whole. What is dropped is superseded by records that stay, or was never visible, or is
 //!   below an `earliest` that is durable before the first byte goes.
-//! - Newer segments are rewritten before older ones, so that a record which does not stand alone never outlives the
+//! - Newer segments are rewritten or deleted before older ones, so that a record which does not stand alone never outlives the
 //!   record that it builds on.
 //! - A tombstone goes only in a run that finds nothing older of its key, and that every registered group has passed.
 
@@ -14,6 +14,7 @@ mod rewrite;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::Sender;
 
 use connector_api::{Error, Result, TopicPartition};
@@ -108,9 +109,15 @@ pub(super) fn clean(shared: &Shared, options: &Options, jobs: &Sender<Job>) -> R
     ask(jobs, Job::Sync)?;
     let groups = shared.groups.all();
     let run = Run { shared, options, state, groups, sealed, now_us: now_us() };
+    let (limited, dirty) = (run.has_limits(), run.is_dirty());
+    if !limited && !dirty {
+        return Ok(Cleaned::default());
+    }
     let mut plans: BTreeMap<u64, Plan> = run.sealed.iter().map(|first| (*first, Plan::default())).collect();
-    let earliest = limits::plan(&run, &mut plans)?;
-    compact::plan(&run, &mut plans)?;
+    let earliest = if limited { limits::plan(&run, &mut plans)? } else { BTreeMap::new() };
+    if dirty {
+        compact::plan(&run, &mut plans)?;
+    }
     let mut fates = Vec::new();
     let mut gone: BTreeMap<TopicPartition, u64> = BTreeMap::new();
     for first in &run.sealed {
@@ -118,7 +125,11 @@ pub(super) fn clean(shared: &Shared, options: &Options, jobs: &Sender<Job>) -> R
         fates.push((*first, run.judge(*first, plan, &mut gone)?));
     }
     run.announce(jobs, earliest, gone)?;
-    run.execute(&fates, &plans)
+    let cleaned = run.execute(&fates, &plans)?;
+    if let (true, Some(newest)) = (dirty, run.sealed.last()) {
+        shared.compacted.store(*newest, SeqCst);
+    }
+    Ok(cleaned)
 }
 
 /// Asks the writer, and waits.
@@ -130,6 +141,22 @@ fn ask(jobs: &Sender<Job>, job: impl FnOnce(oneshot::Sender<Result<()>>) -> Job)
 }
 
 impl Run<'_> {
+    /// Whether limits or aborted transactions may remove something.
+    fn has_limits(&self) -> bool {
+        let limited = |topic| matches!(self.retention(topic), Retention::Limits { age_s, bytes } if age_s.is_some() || bytes.is_some());
+        !self.state.aborted.is_empty() || self.state.topics.keys().any(limited)
+    }
+
+    /// Whether enough was sealed since the last compaction that reading everything again is worth it.
+    fn is_dirty(&self) -> bool {
+        let compacted = self.shared.compacted.load(SeqCst);
+        let segments = self.shared.segments();
+        let fresh = segments.sealed.iter().filter(|(first, _)| **first > compacted || compacted == 0);
+        let (fresh, all) =
+            (fresh.map(|(_, bytes)| bytes).sum::<u64>(), segments.sealed.values().sum::<u64>());
+        fresh.saturating_mul(100) >= all.saturating_mul(self.options.clean_percent)
+    }
+
     fn class(&self, topic: &TopicPartition) -> Class {
         match self.state.topics.get(topic).and_then(|known| known.schema.as_ref()) {
             Some((_, schema)) if schema.key.is_empty() => Class::KeylessTable,
@@ -168,6 +195,7 @@ impl Run<'_> {
     /// Whether a plan is worth a rewrite, and whether anything is left; adds up what goes by topic-partition.
     fn judge(&self, first: u64, plan: &Plan, gone: &mut BTreeMap<TopicPartition, u64>) -> Result<Fate> {
         let (mut segment, limit) = self.open(first)?;
+        let oldest = self.sealed.first().copied().unwrap_or(first);
         let (mut dropped, mut live) = (0, false);
         let mut sums: BTreeMap<TopicPartition, u64> = BTreeMap::new();
         each_batch(&mut segment, limit, |_, directory| {
@@ -189,7 +217,7 @@ impl Run<'_> {
                 }
             }
             // The end of a transaction that began in an older segment: without it that one would never be seen.
-            live |= directory.ends_transaction() && directory.first < first;
+            live |= directory.ends_transaction() && directory.first < first && oldest < first;
         })?;
         let worth = dropped > 0 && dropped * 100 >= self.options.clean_percent * limit;
         if live && !worth && !plan.must {
@@ -221,16 +249,22 @@ impl Run<'_> {
 
     fn execute(&self, fates: &[(u64, Fate)], plans: &BTreeMap<u64, Plan>) -> Result<Cleaned> {
         let mut cleaned = Cleaned::default();
-        for (first, _) in fates.iter().rev().filter(|(_, fate)| *fate == Fate::Rewritten) {
-            let Some(plan) = plans.get(first) else { continue };
-            let (before, after) = rewrite::rewrite(self, *first, plan)?;
-            self.shared.segments_mut().sealed.insert(*first, after);
-            cleaned.segments_rewritten += 1;
-            cleaned.bytes_freed += before.saturating_sub(after);
-        }
-        for (first, _) in fates.iter().filter(|(_, fate)| *fate == Fate::Deleted) {
-            cleaned.bytes_freed += self.delete(*first)?;
-            cleaned.segments_deleted += 1;
+        // Newest first. What limits leave in older ones for a moment, or after a crash, no reader is given: it is below
+        // `earliest`.
+        for (first, fate) in fates.iter().rev() {
+            match (fate, plans.get(first)) {
+                (Fate::Rewritten, Some(plan)) => {
+                    let (before, after) = rewrite::rewrite(self, *first, plan)?;
+                    self.shared.segments_mut().sealed.insert(*first, after);
+                    cleaned.segments_rewritten += 1;
+                    cleaned.bytes_freed += before.saturating_sub(after);
+                }
+                (Fate::Deleted, _) => {
+                    cleaned.bytes_freed += self.delete(*first)?;
+                    cleaned.segments_deleted += 1;
+                }
+                _ => {}
+            }
         }
         Ok(cleaned)
     }

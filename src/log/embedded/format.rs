@@ -5,6 +5,7 @@
 mod batch;
 mod checkpoint;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests;
 
 use std::sync::Arc;

@@ -258,6 +258,7 @@ fn decode(bytes: &[u8]) -> Result<(String, Group), String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -80,7 +80,12 @@ impl Index {
     /// The place to go on at for the first wanted batch at or after sequence `from`: `at`, when its stretch holds something
     /// wanted, or the beginning of a later stretch; `None` when nothing is left. `at` is a place in the stretch of `from`,
     /// or 0 when the reader does not know one.
-    pub fn seek(&self, from: u64, at: u64, mut wants: impl FnMut(&TopicPartition, u64) -> bool) -> Option<u64> {
+    pub fn seek(
+        &self,
+        from: u64,
+        at: u64,
+        mut wants: impl FnMut(&TopicPartition, u64) -> bool,
+    ) -> Option<u64> {
         let after = self.stretches.partition_point(|stretch| stretch.first <= from);
         let current = after.saturating_sub(1);
         let mut interesting = |stretch: &Stretch| {
@@ -184,7 +189,9 @@ pub(super) fn path(segment: &Path) -> PathBuf {
 pub(super) fn write(fs: &dyn Fs, segment: &Path, index: &Index, first: u64, generation: u32, len: u64) {
     let bytes = index.encode(first, generation, len);
     let path = path(segment);
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else { return };
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
     if let Err(error) = fs::replace(fs, dir, name, &bytes) {
         tracing::warn!(%error, "index of a segment not written; readers make it again");
     }

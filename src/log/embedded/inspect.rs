@@ -1,4 +1,5 @@
 //! Looks at files without opening the log: takes no lock and changes nothing, also beside a running writer (I6).
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,7 +114,8 @@ pub fn inspect_segment(
     visit: &mut dyn FnMut(&EntryInfo),
 ) -> Result<SegmentInfo> {
     let first = path.file_name().and_then(|name| parse_name(name.to_str()?));
-    let first = first.ok_or_else(|| Error::config(format!("inspect {}: not a segment's name", path.display())))?;
+    let first =
+        first.ok_or_else(|| Error::config(format!("inspect {}: not a segment's name", path.display())))?;
     let mut segment = Segment::open(&Disk, path, log, first)?;
     let limit = segment.len()?;
     let mut info = SegmentInfo {
@@ -163,7 +165,11 @@ pub fn inspect_segment(
 ///
 /// # Errors
 /// As [`segments`] and [`inspect_segment`].
-pub fn inspect(path: &Path, verify: bool, visit: &mut dyn FnMut(&Path, &EntryInfo)) -> Result<Vec<SegmentInfo>> {
+pub fn inspect(
+    path: &Path,
+    verify: bool,
+    visit: &mut dyn FnMut(&Path, &EntryInfo),
+) -> Result<Vec<SegmentInfo>> {
     let (log, paths) = segments(path)?;
     let mut infos = Vec::with_capacity(paths.len());
     for (number, path) in paths.iter().enumerate() {
@@ -173,12 +179,7 @@ pub fn inspect(path: &Path, verify: bool, visit: &mut dyn FnMut(&Path, &EntryInf
     Ok(infos)
 }
 
-fn describe(
-    segment: &mut Segment,
-    entry: &Entry,
-    limit: u64,
-    verify: bool,
-) -> Result<EntryInfo, Fault> {
+fn describe(segment: &mut Segment, entry: &Entry, limit: u64, verify: bool) -> Result<EntryInfo, Fault> {
     let mut info = EntryInfo {
         at: entry.at,
         bytes: entry.head.len(),
@@ -193,11 +194,7 @@ fn describe(
         schema: None,
         seals: false,
     };
-    let unsound = |error: Error| Fault {
-        at: entry.at,
-        what: error.to_string(),
-        cause: Cause::Unknown,
-    };
+    let unsound = |error: Error| Fault { at: entry.at, what: error.to_string(), cause: Cause::Unknown };
     match entry.head.kind {
         EntryKind::Checkpoint => {
             info.kind = "checkpoint";

@@ -30,7 +30,10 @@ impl FileLock {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let pid = format!("{}\n", std::process::id());
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(pid.as_bytes())).map_err(failed)?;
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(pid.as_bytes()))
+            .map_err(failed)?;
         Ok(FileLock { _file: file })
     }
 }

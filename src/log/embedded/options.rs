@@ -104,7 +104,12 @@ pub struct Retentions {
 impl Default for Retentions {
     fn default() -> Self {
         let forever = Retention::Limits { age_s: None, bytes: None };
-        Retentions { tables: Retention::Compact, keyless: forever.clone(), events: forever, rules: Vec::new() }
+        Retentions {
+            tables: Retention::Compact,
+            keyless: forever.clone(),
+            events: forever,
+            rules: Vec::new(),
+        }
     }
 }
 

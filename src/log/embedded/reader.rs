@@ -83,7 +83,9 @@ impl EmbeddedJournal {
             match self.open(&located) {
                 Ok(place) => self.place = Some(place),
                 // Cleaning deleted it since it was looked up; look again.
-                Err(error) if error.kind() == Kind::Config && self.shared.locate(from).first != located.first => {
+                Err(error)
+                    if error.kind() == Kind::Config && self.shared.locate(from).first != located.first =>
+                {
                     return Ok(Look::Nothing(from));
                 }
                 Err(error) => return Err(error),
@@ -241,7 +243,8 @@ impl Place {
                 self.segment.expect(entry.head.payload);
             } else {
                 let seals = entry.head.kind == EntryKind::Mark
-                    && format::decode_mark(&entry.meta).map_err(|error| self.segment.corrupt(entry.at, error.to_string()))?;
+                    && format::decode_mark(&entry.meta)
+                        .map_err(|error| self.segment.corrupt(entry.at, error.to_string()))?;
                 self.at = entry.end();
                 if seals {
                     return Ok(Look::Nothing(past));
@@ -265,9 +268,8 @@ impl Place {
     /// Where to go on for the batches from `from`; `None` when nothing wanted is left in this segment.
     fn seek(&mut self, from: u64, wanted: &mut Wanted) -> Option<u64> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let at = index.seek(from, self.at, |topic, end| {
-            wanted.subscribes(&topic.topic) && wanted.from(topic) < end
-        })?;
+        let at = index
+            .seek(from, self.at, |topic, end| wanted.subscribes(&topic.topic) && wanted.from(topic) < end)?;
         self.sought = at;
         Some(at)
     }
@@ -324,7 +326,8 @@ impl Place {
         if let Some(schema) = shared.schemas().get(&id) {
             return Ok(Some(schema.clone()));
         }
-        let entry = self.segment.entry(HEADER_LEN as u64, limit).map_err(|fault| self.segment.error(fault))?;
+        let entry =
+            self.segment.entry(HEADER_LEN as u64, limit).map_err(|fault| self.segment.error(fault))?;
         let checkpoint = format::decode_checkpoint(&entry.meta)?;
         let places = self.index.read().unwrap_or_else(PoisonError::into_inner).schemas.clone();
         let mut met: Vec<(u64, Arc<Schema>)> =
@@ -344,7 +347,9 @@ impl Place {
         }
         match schemas.get(&id) {
             Some(schema) => Ok(Some(schema.clone())),
-            None => Err(self.segment.corrupt(at, format!("a section refers to schema {id}, which nothing defines"))),
+            None => Err(self
+                .segment
+                .corrupt(at, format!("a section refers to schema {id}, which nothing defines"))),
         }
     }
 }

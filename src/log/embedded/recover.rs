@@ -1,5 +1,6 @@
 //! Opening a directory: the newest segment is read and checked whole, the others are only listed. A torn tail of the newest
 //! one is cut when opening for writing, and by nobody else (I6).
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
@@ -305,7 +306,10 @@ impl Replay {
             let topic = TopicPartition { topic: head.topic.into(), partition: head.partition };
             let known = self.state.topics.get(&topic);
             if head.schema != 0 && !self.schemas.contains_key(&head.schema) {
-                return Err(unsound(format!("the section of {topic} refers to unknown schema {}", head.schema)));
+                return Err(unsound(format!(
+                    "the section of {topic} refers to unknown schema {}",
+                    head.schema
+                )));
             }
             if known.is_some_and(|known| head.base < known.next) && segment.header.generation == 0 {
                 return Err(unsound(format!("the section of {topic} begins at offset {} again", head.base)));

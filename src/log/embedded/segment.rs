@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use connector_api::{Error, LogId, Result};
 
 use super::format::{
-    COMPRESSION_NONE, Directory, ENTRY_MAGIC, EntryHead, EntryKind, HEAD_LEN, HEADER_LEN, HeadFault, Header, Salt,
-    SectionHead,
+    COMPRESSION_NONE, Directory, ENTRY_MAGIC, EntryHead, EntryKind, HEAD_LEN, HEADER_LEN, HeadFault, Header,
+    Salt, SectionHead,
 };
 use super::fs::{self, File, Fs};
 
@@ -234,7 +234,8 @@ impl Segment {
             let (mut done, mut crc) = (0, 0);
             while done < section.stored {
                 let piece = (section.stored - done).min(READ_AHEAD as u64);
-                crc = crc32c::crc32c_append(crc, &self.slice(at.saturating_add(done), piece as usize, limit)?);
+                crc =
+                    crc32c::crc32c_append(crc, &self.slice(at.saturating_add(done), piece as usize, limit)?);
                 done = done.saturating_add(piece);
             }
             if crc != section.crc {
@@ -298,9 +299,7 @@ pub(super) fn unsealed(at: u64) -> Fault {
 }
 
 fn checksum(at: u64, section: &SectionHead<'_>) -> Fault {
-    let what = format!(
-        "the checksum of the section of {} at offset {} does not match",
-        section.topic, section.base
-    );
+    let what =
+        format!("the checksum of the section of {} at offset {} does not match", section.topic, section.base);
     Fault { at, what, cause: Cause::Damage }
 }

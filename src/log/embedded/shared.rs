@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub published: watch::Sender<u64>,
     pub closed: AtomicBool,
     pub counters: Counters,
+    /// First sequence of the newest segment that compaction looked at; 0 before its first run.
+    pub compacted: AtomicU64,
     state: RwLock<State>,
     schemas: Mutex<HashMap<u64, Arc<Schema>>>,
     tail: Mutex<Tail>,
@@ -105,6 +107,7 @@ impl Shared {
             published: watch::Sender::new(state.next),
             closed: AtomicBool::new(false),
             counters: Counters::default(),
+            compacted: AtomicU64::new(0),
             state: RwLock::new(state.clone()),
             schemas: Mutex::new(schemas),
             tail: Mutex::new(Tail::new(options.tail_bytes)),

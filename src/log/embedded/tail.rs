@@ -41,10 +41,4 @@ impl Tail {
         into.extend(self.batches.iter().skip(skip as usize).take(max).cloned());
         true
     }
-
-    /// Forgets everything: erased or cleaned records must not live on here.
-    pub fn clear(&mut self) {
-        self.batches.clear();
-        self.bytes = 0;
-    }
 }

@@ -6,6 +6,7 @@ mod faults;
 mod fixture;
 mod model;
 mod speed;
+mod stress;
 
 use std::future::Future;
 

@@ -310,9 +310,10 @@ impl Writer {
                 match note {
                     Note::Schema { .. } => index.schemas.push(*at),
                     Note::Batch { stored, .. } => {
-                        let ends = stored.sections.iter().map(|section| {
-                            (&*section.topic.topic, section.topic.partition, section.end())
-                        });
+                        let ends = stored
+                            .sections
+                            .iter()
+                            .map(|section| (&*section.topic.topic, section.topic.partition, section.end()));
                         index.add(*at, stored.sequence, stored.continued && !stored.continues, ends);
                     }
                     _ => {}
@@ -371,6 +372,7 @@ impl Writer {
             let path = self.shared.path(self.first);
             index::write(&*self.shared.fs, &path, &index, self.first, 0, self.end);
         }
+        self.shared.state_mut().aborted.retain(|aborted| aborted.last >= oldest);
         let mut segments = self.shared.segments_mut();
         segments.sealed.insert(self.first, self.end);
         segments.active = Active { first: header.first, end, index: self.index.clone() };

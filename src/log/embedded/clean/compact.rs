@@ -8,6 +8,7 @@
 //!   record before it, stays, the older records of this key stay too: the row under the new key builds on them. When that
 //!   half goes, the tombstone becomes a plain one: sinks pass over a moved one, and nothing else would take the old row away.
 //! - A *clear* makes everything older in its topic-partition superfluous.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::collections::hash_map::{Entry as Slot, RandomState};
 use std::collections::{BTreeMap, HashMap};
@@ -145,7 +146,14 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn batch(&mut self, segment: &mut Segment, first: u64, at: u64, limit: u64, plan: &mut Plan) -> Result<()> {
+    fn batch(
+        &mut self,
+        segment: &mut Segment,
+        first: u64,
+        at: u64,
+        limit: u64,
+        plan: &mut Plan,
+    ) -> Result<()> {
         let entry = segment.entry(at, limit).map_err(|fault| segment.error(fault))?;
         let directory = segment.directory(&entry).map_err(|fault| segment.error(fault))?;
         let mut payload_at = entry.end();
@@ -155,9 +163,11 @@ impl Pass<'_> {
                 continue;
             }
             let payload = segment.payload(payload_at, head, limit).map_err(|fault| segment.error(fault))?;
-            let items = self.items(&payload, head).map_err(|error| segment.corrupt(payload_at, error.to_string()))?;
+            let items =
+                self.items(&payload, head).map_err(|error| segment.corrupt(payload_at, error.to_string()))?;
             let count = items.len();
-            let candidate = Candidate { segment: first, sequence: directory.sequence, section: number, record: 0, count };
+            let candidate =
+                Candidate { segment: first, sequence: directory.sequence, section: number, record: 0, count };
             let topic = TopicPartition { topic: head.topic.into(), partition: head.partition };
             self.section(&topic, &items, candidate, directory.appended_us, plan);
         }
@@ -198,15 +208,21 @@ impl Pass<'_> {
     }
 
     /// Decides about the records of one section, newest first.
-    fn section(&mut self, name: &TopicPartition, items: &[Item], place: Candidate, appended_us: i64, plan: &mut Plan) {
+    fn section(
+        &mut self,
+        name: &TopicPartition,
+        items: &[Item],
+        place: Candidate,
+        appended_us: i64,
+        plan: &mut Plan,
+    ) {
         let Some(Some(topic)) = self.topics.get_mut(name) else { return };
         let (part, parts) = (self.part, self.parts);
         let in_part = |key: &KeyHash| key.0 % parts == part;
         for (record, item) in items.iter().enumerate().rev() {
             let here = Candidate { record, ..place };
             // May go as soon as nothing older is left: every group has passed it, and it is old enough.
-            let may_go =
-                (item.offset < topic.passed && appended_us <= self.young_us).then(|| Box::new(here));
+            let may_go = (item.offset < topic.passed && appended_us <= self.young_us).then(|| Box::new(here));
             if topic.cleared {
                 topic.clear = None;
                 drop_one(plan, here, items);

@@ -1,4 +1,5 @@
 //! Retention by age and size: whole sections go, oldest first, never past what a group still wants (I5).
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 
@@ -72,7 +73,8 @@ fn survey(
                 continue;
             }
             let topic = TopicPartition { topic: head.topic.into(), partition: head.partition };
-            if !matches!(run.retention(&topic), Retention::Limits { age_s, bytes } if age_s.is_some() || bytes.is_some()) {
+            if !matches!(run.retention(&topic), Retention::Limits { age_s, bytes } if age_s.is_some() || bytes.is_some())
+            {
                 continue;
             }
             let found = limited.entry(topic).or_default();

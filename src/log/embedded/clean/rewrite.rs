@@ -1,5 +1,6 @@
 //! Writes a segment again without what goes, and puts it in place of the old one. Everything that is copied is checked
 //! first. Readers that have the old file open go on reading it.
+#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use connector_api::{Cursor, Kind, Op, TopicPartition};
 
 use crate::log::conformance::{Producer, all, keys, read_all, read_from, wanted};
+use crate::log::embedded::Embedded;
 use crate::log::embedded::fs::faulty::Faulty;
 use crate::log::embedded::options::{Options, Retentions};
-use crate::log::embedded::Embedded;
 use crate::log::{Cleaned, Log, Retention};
 
 fn wait<T>(future: impl Future<Output = T>) -> T {

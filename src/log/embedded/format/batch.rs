@@ -98,7 +98,9 @@ impl<'a> Directory<'a> {
         let position = (flags & POSITION != 0).then(|| reader.bytes());
         let back = if flags & CONTINUED != 0 { reader.varint() } else { 0 };
         let Some(first) = sequence.checked_sub(back) else {
-            return Err(Error::corrupt(format!("decode batch {sequence}: its transaction began {back} batches before")));
+            return Err(Error::corrupt(format!(
+                "decode batch {sequence}: its transaction began {back} batches before"
+            )));
         };
         let count = reader.varint();
         if flags & !FLAGS != 0 || count > reader.rest().len() as u64 {
@@ -136,7 +138,8 @@ impl<'a> Directory<'a> {
 
 fn decode_section<'a>(reader: &mut Reader<'a>) -> Result<SectionHead<'a>> {
     let (topic, partition) = (reader.text(), reader.varint32());
-    let (base, span, count, schema) = (reader.varint(), reader.varint32(), reader.varint32(), reader.varint());
+    let (base, span, count, schema) =
+        (reader.varint(), reader.varint32(), reader.varint32(), reader.varint());
     let (encoding, compression) = (reader.u8(), reader.u8());
     let stored = reader.varint();
     let raw = if compression == COMPRESSION_NONE { stored } else { reader.varint() };
@@ -154,7 +157,10 @@ fn decode_section<'a>(reader: &mut Reader<'a>) -> Result<SectionHead<'a>> {
     if stored > PAYLOAD_MAX || raw > PAYLOAD_MAX || raw > raw_max {
         return refuse(&format!("{stored} bytes that hold {raw}"));
     }
-    if count > span || base.checked_add(u64::from(span)).is_none() || (schema == 0) != (encoding == Encoding::Events) {
+    if count > span
+        || base.checked_add(u64::from(span)).is_none()
+        || (schema == 0) != (encoding == Encoding::Events)
+    {
         return refuse(&format!("{count} records of {span}, base {base}, schema {schema}"));
     }
     Ok(SectionHead { topic, partition, base, span, count, schema, encoding, compression, stored, raw, crc })

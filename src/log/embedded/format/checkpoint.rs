@@ -18,7 +18,12 @@ pub(in crate::log::embedded) struct Checkpoint {
 }
 
 /// Appends a checkpoint. Aborted transactions of which nothing is left at or after batch `oldest` are left out.
-pub(in crate::log::embedded) fn encode_checkpoint(out: &mut Vec<u8>, state: &State, oldest: u64, written_us: i64) {
+pub(in crate::log::embedded) fn encode_checkpoint(
+    out: &mut Vec<u8>,
+    state: &State,
+    oldest: u64,
+    written_us: i64,
+) {
     out.extend_from_slice(&written_us.to_le_bytes());
     put_varint(out, state.next);
     put_varint(out, state.next_schema);
@@ -91,7 +96,10 @@ fn count(reader: &mut Reader<'_>) -> Result<u64> {
     let count = reader.varint();
     reader.check("checkpoint")?;
     if count > reader.rest().len() as u64 {
-        return Err(Error::corrupt(format!("decode checkpoint: {count} items in {} bytes", reader.rest().len())));
+        return Err(Error::corrupt(format!(
+            "decode checkpoint: {count} items in {} bytes",
+            reader.rest().len()
+        )));
     }
     Ok(count)
 }

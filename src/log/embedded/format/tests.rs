@@ -28,13 +28,22 @@ fn topic() -> impl Strategy<Value = TopicPartition> {
 }
 
 fn aborted() -> impl Strategy<Value = Aborted> {
-    (".{0,6}", any::<u64>(), any::<u64>())
-        .prop_map(|(producer, first, last)| Aborted { producer: producer.into(), first, last })
+    (".{0,6}", any::<u64>(), any::<u64>()).prop_map(|(producer, first, last)| Aborted {
+        producer: producer.into(),
+        first,
+        last,
+    })
 }
 
 fn state() -> impl Strategy<Value = State> {
     let known = (any::<[u64; 4]>(), prop::option::of((1..u64::MAX, schema())));
-    let known = known.prop_map(|([next, visible, earliest, bytes], schema)| Topic { next, visible, earliest, bytes, schema });
+    let known = known.prop_map(|([next, visible, earliest, bytes], schema)| Topic {
+        next,
+        visible,
+        earliest,
+        bytes,
+        schema,
+    });
     let topics = prop::collection::btree_map(topic(), known, 0..4);
     let bytes = prop::collection::vec(any::<u8>(), 0..20);
     let positions = prop::collection::btree_map(".{0,6}", bytes, 0..4);
@@ -72,7 +81,13 @@ fn stored() -> impl Strategy<Value = (Stored, Vec<u64>)> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..20);
     let sections = prop::collection::vec(section(), 0..4);
     (any::<(u64, i64, bool, bool, u64)>(), ".{0,6}", prop::option::of(bytes()), bytes(), sections).prop_map(
-        |((sequence, appended_us, continued, continues, back), producer, position, transactions, sections)| {
+        |(
+            (sequence, appended_us, continued, continues, back),
+            producer,
+            position,
+            transactions,
+            sections,
+        )| {
             let (sections, schemas) = sections.into_iter().unzip();
             let first = if continued { sequence.saturating_sub(back) } else { sequence };
             let stored = Stored {

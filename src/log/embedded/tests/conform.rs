@@ -19,7 +19,8 @@ async fn it_conforms_from_files() {
         conformance::run(async || {
             let disk = Faulty::new(7);
             disk.set(Faults { short, ..Default::default() });
-            open_with(&disk, |options| (options.segment_size, options.tail_bytes) = (600, 0)).unwrap() as Arc<dyn Log>
+            open_with(&disk, |options| (options.segment_size, options.tail_bytes) = (600, 0)).unwrap()
+                as Arc<dyn Log>
         })
         .await;
     }

@@ -53,11 +53,9 @@ fn try_read(disk: &Faulty) -> Result<Content> {
     let mut read = Vec::new();
     // Not `at_tail`: that one keeps an error for the next call.
     let end = log.topics().iter().map(|status| status.end).sum::<u64>();
-    loop {
-        match wait(async { tokio::time::timeout(std::time::Duration::from_millis(0), reader.next(1 << 20)).await }) {
-            Ok(more) => read.extend(more?),
-            Err(_) => break,
-        }
+    let nothing = std::time::Duration::ZERO;
+    while let Ok(more) = wait(async { tokio::time::timeout(nothing, reader.next(1 << 20)).await }) {
+        read.extend(more?);
     }
     drop(log);
     let content: Content = TOPICS.iter().map(|topic| keys(&read, topic)).collect();
@@ -215,7 +213,11 @@ fn damage_in_small_files() {
             copy.put(&path, bad);
             let result = try_read(&copy);
             let what = format!("{kind} at {at} of {}", path.display());
-            if index { assert_eq!(result.unwrap(), whole, "{what}") } else { assert_refused(result, &path, &what) }
+            if index {
+                assert_eq!(result.unwrap(), whole, "{what}")
+            } else {
+                assert_refused(result, &path, &what)
+            }
         }
     }
 }
@@ -231,7 +233,8 @@ fn inspection_finds_damage_that_readers_pass_over() {
         std::fs::write(to, disk.read(&path)).unwrap();
     }
     let mut batches = 0;
-    let infos = inspect(dir.path(), true, &mut |_, entry| batches += u64::from(entry.kind == "batch")).unwrap();
+    let infos =
+        inspect(dir.path(), true, &mut |_, entry| batches += u64::from(entry.kind == "batch")).unwrap();
     assert_eq!(batches, infos.iter().map(|info| info.batches).sum::<u64>());
     assert!(infos.iter().rev().skip(1).all(|info| info.sealed && info.torn == 0));
     for path in &segment_paths(&disk)[..2] {

@@ -24,7 +24,8 @@ fn a_full_disk_fails_appends_and_lets_them_go_on_when_there_is_room() {
         disk.set(Faults::default());
         shop.insert("a", 4);
         append(&*log, shop.commit()).unwrap();
-        let expected: &[(u64, u64)] = if error.is_ok() { &[(0, 1), (1, 2), (2, 4)] } else { &[(0, 1), (1, 4)] };
+        let expected: &[(u64, u64)] =
+            if error.is_ok() { &[(0, 1), (1, 2), (2, 4)] } else { &[(0, 1), (1, 4)] };
         assert_eq!(keys(&wait(read_all(&*log, &all())), "a"), expected, "room {room}");
         drop(log);
         let log = open(&disk.crash()).unwrap();
@@ -143,7 +144,8 @@ fn group_offsets_survive_closing_and_crashing() {
 #[test]
 fn an_interval_loses_only_what_was_not_synced() {
     let disk = Faulty::new(11);
-    let log = open_with(&disk, |options| options.sync = Sync::Interval(std::time::Duration::from_secs(3600))).unwrap();
+    let log = open_with(&disk, |options| options.sync = Sync::Interval(std::time::Duration::from_secs(3600)))
+        .unwrap();
     let mut shop = Producer::new("shop");
     for key in 0..3 {
         shop.insert("a", key);
@@ -163,6 +165,10 @@ fn an_interval_loses_only_what_was_not_synced() {
     assert!([(0, 0), (1, 1), (2, 2)].starts_with(&read));
     if read.len() < 3 {
         let mut reader = log.subscribe(all(), cursor).unwrap();
-        assert_eq!(wait(reader.next(1)).unwrap_err().kind(), Kind::Lost, "what the log lost is not passed over");
+        assert_eq!(
+            wait(reader.next(1)).unwrap_err().kind(),
+            Kind::Lost,
+            "what the log lost is not passed over"
+        );
     }
 }

@@ -18,20 +18,32 @@ enum Step {
     /// The open transaction is appended so far, and goes on.
     Chunk,
     /// The transaction ends; so many are appended before the first commit is awaited.
-    Commit { pipelined: usize },
+    Commit {
+        pipelined: usize,
+    },
     /// The source starts again, whatever it was doing.
     Restart,
     Clean,
     Reopen,
     Crash,
     /// The disk is full after so many bytes; later there is room again.
-    Full { room: u64, pipelined: usize },
+    Full {
+        room: u64,
+        pipelined: usize,
+    },
     /// Writes fail, or fsyncs, or the machine crashes after so many operations, while a group is appended.
-    Break { how: Failure, pipelined: usize },
+    Break {
+        how: Failure,
+        pipelined: usize,
+    },
     /// The machine crashes while cleaning, after so many operations.
-    BreakClean { steps: u64 },
+    BreakClean {
+        steps: u64,
+    },
     /// The first sink reads some.
-    Read { bytes: usize },
+    Read {
+        bytes: usize,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +131,9 @@ impl Sink {
                 let old = change.old_key().unwrap().map(place).and_then(|old| self.rows.remove(&old));
                 let text = match row[1] {
                     Value::Text(text) => text.to_owned(),
-                    _ => old.or_else(|| self.rows.get(&place(row.clone())).cloned()).expect("a row to build on"),
+                    _ => old
+                        .or_else(|| self.rows.get(&place(row.clone())).cloned())
+                        .expect("a row to build on"),
                 };
                 self.rows.insert(place(row), text);
             }
@@ -209,16 +223,16 @@ impl World {
             Edit::Partial { table, key } if self.rows.contains_key(&place(table, key)) => {
                 self.shop.change(TABLES[table], Op::Update, key, true);
             }
-            Edit::Rename { table, from, to, partial } if from != to && !self.rows.contains_key(&place(table, to)) => {
+            Edit::Rename { table, from, to, partial }
+                if from != to && !self.rows.contains_key(&place(table, to)) =>
+            {
                 if let Some(old) = self.rows.remove(&place(table, from)) {
                     self.rows.insert(place(table, to), if partial { old } else { text });
                     self.shop.rename(TABLES[table], from, to, partial);
                 }
             }
-            Edit::Delete { table, key } => {
-                if self.rows.remove(&place(table, key)).is_some() {
-                    self.shop.change(TABLES[table], Op::Delete, key, false);
-                }
+            Edit::Delete { table, key } if self.rows.remove(&place(table, key)).is_some() => {
+                self.shop.change(TABLES[table], Op::Delete, key, false);
             }
             Edit::Truncate { table } => {
                 self.rows.retain(|(other, _), _| other != TABLES[table]);
@@ -254,7 +268,7 @@ impl World {
             Step::Restart => self.restart(),
             Step::Clean => drop(wait(self.log().clean()).unwrap()),
             Step::Reopen => {
-                if self.texts % 2 == 0 {
+                if self.texts.is_multiple_of(2) {
                     wait(self.log().close()).unwrap();
                 }
                 self.log = None;
@@ -292,7 +306,9 @@ impl World {
                 Ok(_) => {
                     assert!(failed.is_none(), "a batch stands in the log without the one before it");
                     self.committed.clone_from(rows);
-                    assert!(log.position("shop").is_some_and(|known| Some(known.as_bytes()) >= position.as_ref().map(Position::as_bytes)));
+                    assert!(log.position("shop").is_some_and(
+                        |known| Some(known.as_bytes()) >= position.as_ref().map(Position::as_bytes)
+                    ));
                 }
                 Err(error) => failed = Some(error),
             }
@@ -349,7 +365,12 @@ impl World {
         while self.sink.rows != self.committed {
             let before = self.cursor.clone();
             self.read(usize::MAX);
-            assert!(self.cursor != before, "the sink is at the tail: {:?} {:?}", self.sink.rows, self.committed);
+            assert!(
+                self.cursor != before,
+                "the sink is at the tail: {:?} {:?}",
+                self.sink.rows,
+                self.committed
+            );
         }
     }
 }

@@ -29,7 +29,8 @@ fn batches(bytes: usize) -> Vec<Batch> {
 #[ignore = "a measurement"]
 fn append_and_read_back() {
     for bytes in [64 << 10, 256 << 10, 1 << 20] {
-        let dir = tempfile::tempdir_in(std::env::var("SPEED_DIR").unwrap_or_else(|_| ".".to_owned())).unwrap();
+        let dir =
+            tempfile::tempdir_in(std::env::var("SPEED_DIR").unwrap_or_else(|_| ".".to_owned())).unwrap();
         let log = Embedded::open(Options::new(dir.path())).unwrap();
         let batches = batches(bytes);
         let start = Instant::now();
@@ -51,7 +52,8 @@ fn append_and_read_back() {
         let (start, mut read) = (Instant::now(), 0);
         while !reader.at_tail() {
             for delivery in wait(reader.next(1 << 20)).unwrap() {
-                read += delivery.records().map(|record| record.unwrap().record.value.len() / 100).sum::<usize>();
+                read +=
+                    delivery.records().map(|record| record.unwrap().record.value.len() / 100).sum::<usize>();
             }
         }
         let took = start.elapsed().as_secs_f64();
