@@ -62,7 +62,7 @@ fn kills_lose_nothing_double_nothing_and_show_nothing_half() {
         });
         kill_again_and_again(&dir, &config, &mut rng, KILLS_IN_COPY, 350);
         until_caught_up(&dir, &config);
-        targets.iter().for_each(|target| audit(target));
+        targets.iter().for_each(audit);
         let watcher = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 targets.iter().for_each(|target| nothing_is_half_visible(target));

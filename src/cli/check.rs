@@ -7,8 +7,8 @@ use connector_api::{Finding, Kind, Result, Severity};
 use serde_json::json;
 
 use crate::config::{Config, Engine};
-use crate::log::{Log as _, TopicStatus};
 use crate::log::embedded::Embedded;
+use crate::log::{Log as _, TopicStatus};
 use crate::registry;
 
 /// Free space below which an embedded log is warned about.

@@ -50,7 +50,9 @@ fn hold(topics: &mut BTreeMap<String, Held>, entry: &EntryInfo) {
 
 fn segment_table(infos: &[SegmentInfo]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["SEGMENT", "STATE", "BYTES", "ENTRIES", "BATCHES", "RECORDS"]);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["SEGMENT", "STATE", "BYTES", "ENTRIES", "BATCHES", "RECORDS"]);
     for info in infos {
         let state = match (info.sealed, info.torn) {
             (true, _) if info.generation > 0 => format!("sealed, cleaned {} times", info.generation),

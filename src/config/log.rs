@@ -18,11 +18,11 @@ pub struct Log {
     pub engine: Engine,
     /// The directory of the embedded log. One process at a time may use it.
     pub path: PathBuf,
-    /// What an acknowledged batch survives: with `always`, the crash of the machine; with `interval`, the crash of
-    /// the process, and that of the machine except for the last `sync_interval`. Sources are told to forget only
-    /// what was synced, so that either way nothing is lost that the source can send again.
+    /// How often the log is forced to disk: `always`, as soon as something waits, or once in an `interval`, which saves fsyncs
+    /// and costs up to `sync_interval` of latency. Either way a batch is acknowledged and seen only once it is on the
+    /// disk; a crash loses at most what was not acknowledged yet, and sources send that again.
     pub sync: Sync,
-    /// With `sync: interval`, the time between two syncs. From 1ms to 60s.
+    /// With `sync: interval`, the shortest time between two syncs. From 1ms to 60s.
     pub sync_interval: Span,
     /// The size at which a segment file is sealed and the next one begins. From 64KiB to 4GiB.
     pub segment_size: Size,
@@ -95,9 +95,9 @@ pub enum Engine {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Sync {
-    /// Before it is acknowledged.
+    /// As soon as something waits.
     Always,
-    /// Every `sync_interval`.
+    /// At most once in `sync_interval`.
     Interval,
 }
 

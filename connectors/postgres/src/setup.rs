@@ -123,7 +123,11 @@ pub(crate) async fn ensure(
                 change(catalog, options, server, "add tables to publication", sql).await?;
                 if !copied {
                     let tables = missing.iter().map(Table::sql_name).collect::<Vec<_>>().join(", ");
-                    tracing::warn!(source = options.source, tables, "captured from now on; the rows they had are not copied");
+                    tracing::warn!(
+                        source = options.source,
+                        tables,
+                        "captured from now on; the rows they had are not copied"
+                    );
                 }
             }
         }

@@ -55,15 +55,15 @@ impl Options {
     }
 }
 
-/// When a batch counts as durable: its commit resolves and readers see it.
+/// How often the writer fsyncs. In both modes a commit resolves, and readers see the batch, only after the fsync that covers
+/// it (I1, I4): an acknowledged batch survives the crash of the process, of the system and a power failure, as far as the
+/// disk keeps what it says it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// After the fsync that covers it; batches that wait at the same time share one. Survives the crash of the process, of
-    /// the system and a power failure, as far as the disk keeps what it says it has.
+    /// As soon as something waits; batches that wait at the same time share one fsync.
     Always,
-    /// After the write; fsync at most this much later. Survives the crash of the process. **A power failure or a crash of
-    /// the system loses the batches of up to this time**, also those whose commit resolved: sources that were told so do
-    /// not send them again, and sinks may have applied them already. For data that can be had again only.
+    /// At most once in this time: fewer fsyncs, and up to this much more latency. A crash loses what was accepted since the
+    /// last one, of which nobody was told that it is durable.
     Interval(Duration),
 }
 

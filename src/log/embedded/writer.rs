@@ -5,7 +5,7 @@ mod group;
 
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -138,7 +138,7 @@ impl Writer {
     /// Works until the log is dropped or closed.
     pub fn run(mut self) {
         let stop = loop {
-            let Some(job) = self.wait() else { break None };
+            let Ok(job) = self.jobs.recv() else { break None };
             let mut group = Group::new(self.salt, self.end, self.durable, self.options.compression);
             let mut next = Some(job);
             let mut stop = None;
@@ -158,7 +158,7 @@ impl Writer {
                         break;
                     }
                 }
-                next = if group.len() < GROUP_BYTES { self.jobs.try_recv().ok() } else { None };
+                next = self.gather(&group);
             }
             // Whoever waits was told by the group.
             let _ = self.flush(&mut group);
@@ -176,22 +176,17 @@ impl Writer {
         }
     }
 
-    /// The next job; `None` when nobody can send one any more. Keeps the interval of fsyncs meanwhile.
-    fn wait(&mut self) -> Option<Job> {
-        loop {
-            let due = match self.options.sync {
-                Sync::Interval(interval) if self.durable < self.end && self.shared.poison().is_none() => {
-                    interval.saturating_sub(self.synced.elapsed())
-                }
-                _ => return self.jobs.recv().ok(),
-            };
-            match self.jobs.recv_timeout(due.max(Duration::from_micros(100))) {
-                Ok(job) => return Some(job),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                // A failure poisons the log; appends will say so.
-                Err(RecvTimeoutError::Timeout) => drop(self.sync()),
-            }
+    /// The next job for the group, if it is to grow: what is queued, and with an interval also what comes until the next
+    /// fsync is due.
+    fn gather(&self, group: &Group) -> Option<Job> {
+        if group.len() >= GROUP_BYTES {
+            return None;
         }
+        let due = match self.options.sync {
+            Sync::Always => Duration::ZERO,
+            Sync::Interval(interval) => interval.saturating_sub(self.synced.elapsed()),
+        };
+        if due.is_zero() { self.jobs.try_recv().ok() } else { self.jobs.recv_timeout(due).ok() }
     }
 
     /// Takes one append into the group, or answers it.
@@ -226,7 +221,7 @@ impl Writer {
         Ok(self.ahead.next - 1)
     }
 
-    /// Writes the group, makes it durable as configured, publishes it, and answers its appends. After an error nothing of
+    /// Writes the group, makes it durable, publishes it, and answers its appends. After an error nothing of
     /// it is in the log.
     fn flush(&mut self, group: &mut Group) -> Result<()> {
         if group.is_empty() {
@@ -241,9 +236,8 @@ impl Writer {
         }
         let end = self.end + group.len();
         self.marked = false;
-        if self.options.sync == Sync::Always
-            && let Err(error) = self.sync_to(end)
-        {
+        // I4: durable first, then visible and acknowledged.
+        if let Err(error) = self.sync_to(end) {
             group.fail(&self.shared, &error);
             group.begin(self.salt, self.end, self.durable);
             return Err(error);
@@ -252,10 +246,7 @@ impl Writer {
         self.publish(group);
         group.answer();
         group.begin(self.salt, self.end, self.durable);
-        match self.options.sync {
-            Sync::Interval(interval) if self.synced.elapsed() >= interval => self.sync(),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// After a write that failed: when the disk is full, takes back what was written of the group and goes on; otherwise

@@ -50,7 +50,8 @@ impl Begin {
             ));
         }
         let stage = mark.map(|mark| mark.stage);
-        let copied = options.snapshot == options::Snapshot::Initial && !matches!(stage, Some(Stage::Streaming(_)));
+        let copied =
+            options.snapshot == options::Snapshot::Initial && !matches!(stage, Some(Stage::Streaming(_)));
         setup::ensure(&mut catalog, &options, &server, copied).await?;
         let existing = slot::find(&mut catalog, &options.slot).await?;
         match (stage, existing) {
