@@ -3,12 +3,21 @@
 //! The log knows records — offset, key, tombstone — and never looks into a value. It knows no database: this
 //! module and everything below it import `connector_api` and nothing else of ours.
 
+pub mod conformance;
+pub mod embedded;
+mod memory;
+mod scan;
+mod state;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use connector_api::{
-    Batch, BoxFuture, Cursor, Delivery, LogId, Position, Result, Schema, TopicPartition, mapping,
+    Batch, BoxFuture, Cursor, Delivery, Error, LogId, Position, Result, Schema, TopicPartition, mapping,
 };
+
+pub use embedded::{Embedded, Options};
+pub use memory::Memory;
 
 /// Append, read, and the bookkeeping of consumers. Every engine passes the suite in [`conformance`].
 ///
@@ -27,7 +36,10 @@ pub trait Log: Send + Sync {
     /// never seen by any reader (I4).
     ///
     /// # Errors
-    /// After a failed write or fsync every append fails until the log is opened again (I7).
+    /// After a failed write or fsync every append fails until the log is opened again (I7). [`connector_api::Kind::Transient`]
+    /// when the disk is full (nothing of the batch is kept, and appends succeed again when there is room), when the batch
+    /// continues a transaction that is not open (the producer starts it again), and when another producer's unfinished
+    /// transaction holds one of its topic-partitions. [`connector_api::Kind::Data`] for a batch that breaks a limit.
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Commit>>;
 
     /// The position of the producer's last durable batch that has one (I2). A chunk of an unfinished transaction has
@@ -48,7 +60,13 @@ pub trait Log: Send + Sync {
     /// own cursor, in its target, is the truth (I3); this one is what retention (I5) and lag go by.
     fn commit_group(&self, group: &str, cursor: &Cursor) -> Result<()>;
 
-    /// The groups and their cursors. A group exists from its first commit until [`Log::forget_group`].
+    /// Says what a group reads, before its first commit: retention then waits for it on every topic-partition that matches,
+    /// also where its cursor names nothing yet (I5). A group that only commits is waited for where its cursor names a
+    /// topic-partition.
+    fn register_group(&self, group: &str, subscription: &Subscription) -> Result<()>;
+
+    /// The groups and their cursors. A group exists from its registration or first commit until
+    /// [`Log::forget_group`].
     fn groups(&self) -> BTreeMap<String, Cursor>;
 
     /// Removes a group: retention does not wait for it any more.
@@ -157,4 +175,33 @@ pub enum Retention {
         /// Most bytes kept per topic-partition.
         bytes: Option<u64>,
     },
+}
+
+/// A cursor counts the records of one log only.
+fn check_cursor(id: LogId, cursor: &Cursor) -> Result<()> {
+    if cursor.log == id {
+        return Ok(());
+    }
+    Err(Error::config(format!("read log {id}: the cursor counts the records of log {}", cursor.log)).with_remedy(
+        "the log directory was replaced: bring the old one back, or fill the sink again from the start of this one",
+    ))
+}
+
+fn topic_status(state: &state::State) -> Vec<TopicStatus> {
+    let status = |(topic, known): (&TopicPartition, &state::Topic)| TopicStatus {
+        topic: topic.clone(),
+        earliest: known.earliest,
+        end: known.visible,
+        bytes: known.bytes,
+        schema: known.schema.as_ref().map(|(_, schema)| schema.clone()),
+    };
+    state.topics.iter().map(status).collect()
+}
+
+/// Whether something visible is ahead of the cursor, as far as the ends of topics tell.
+fn behind(state: &state::State, wanted: &scan::Wanted) -> bool {
+    let ahead = |(topic, known): (&TopicPartition, &state::Topic)| {
+        wanted.cursor.get(topic).max(known.earliest) < known.visible && wanted.subscribes(&topic.topic)
+    };
+    state.topics.iter().any(ahead)
 }

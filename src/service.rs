@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::{Config, Engine, Retry};
-use crate::log::{Log, Subscription, TopicStatus, embedded, memory};
+use crate::log::{Log, Memory, Subscription, TopicStatus, embedded};
 use crate::pipeline::capture::Capture;
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::deliver::{Command, Deliver, ErrorPolicy};
@@ -72,8 +72,8 @@ pub struct Loops {
 /// When another process has it, or its bytes are damaged.
 pub fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
     match config.log.engine {
-        Engine::Memory => Ok(Arc::new(memory::Memory::new())),
-        Engine::Embedded => Ok(embedded::Embedded::open(config.log.options())?),
+        Engine::Memory => Ok(Memory::new()),
+        Engine::Embedded => Ok(embedded::Embedded::open(config.log.embedded())?),
     }
 }
 

@@ -7,7 +7,7 @@ use connector_api::{Finding, Kind, Result, Severity};
 use serde_json::json;
 
 use crate::config::{Config, Engine};
-use crate::log::TopicStatus;
+use crate::log::{Log as _, TopicStatus};
 use crate::log::embedded::Embedded;
 use crate::registry;
 

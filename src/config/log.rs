@@ -1,5 +1,6 @@
 //! The `log` section.
 
+use crate::log::{self, embedded};
 use connector_api::options::{Size, Span};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
@@ -29,6 +30,39 @@ pub struct Log {
     pub tail_cache: Size,
     /// What is kept, and for how long.
     pub retention: Retention,
+}
+
+impl Log {
+    /// What the embedded engine is opened with.
+    pub fn embedded(&self) -> embedded::Options {
+        let tables = match &self.retention.tables {
+            TableRetention::Compact => log::Retention::Compact,
+            TableRetention::Limits(limits) => limits.retention(),
+        };
+        let keyless = match &self.retention.tables {
+            // Without a key nothing can be compacted: such tables are kept as long as the others.
+            TableRetention::Compact => Limits::default().retention(),
+            TableRetention::Limits(limits) => limits.retention(),
+        };
+        let events = self.retention.events.retention();
+        embedded::Options {
+            sync: match self.sync {
+                Sync::Always => embedded::Sync::Always,
+                Sync::Interval => embedded::Sync::Interval(self.sync_interval.duration()),
+            },
+            segment_size: self.segment_size.bytes(),
+            tail_bytes: usize::try_from(self.tail_cache.bytes()).unwrap_or(usize::MAX),
+            retention: embedded::Retentions { tables, keyless, events, rules: Vec::new() },
+            ..embedded::Options::new(&self.path)
+        }
+    }
+}
+
+impl Limits {
+    fn retention(&self) -> log::Retention {
+        let age_s = self.age.map(|age| age.duration().as_secs());
+        log::Retention::Limits { age_s, bytes: self.size.map(|size| size.bytes()) }
+    }
 }
 
 impl Default for Log {

@@ -1,0 +1,162 @@
+//! The log without files, for tests and trials: the same order, visibility and errors, and nothing survives the process.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use connector_api::{Batch, BoxFuture, Cursor, Error, LogId, Position, Result};
+use tokio::sync::watch;
+
+use super::scan::{Found, Journal, Reader, Scan, Stored, Wanted};
+use super::state::{Note, State};
+use super::{Cleaned, Commit, Log, LogReader, LogStatus, Subscription, TopicStatus};
+
+/// A log in memory. It keeps everything until it is dropped: [`Log::clean`] removes nothing.
+#[derive(Debug)]
+pub struct Memory {
+    id: LogId,
+    inner: Arc<Mutex<Inner>>,
+    published: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: State,
+    batches: Vec<Arc<Stored>>,
+    groups: BTreeMap<String, Cursor>,
+    closed: bool,
+}
+
+impl Memory {
+    /// An empty log with an identity of its own.
+    #[expect(clippy::new_without_default, reason = "two logs of the same type are never equal")]
+    pub fn new() -> Memory {
+        // Seeded by the system; unpredictable is not needed here, different is.
+        let half = || u128::from(RandomState::new().build_hasher().finish());
+        Memory { id: LogId(half() << 64 | half()), inner: Arc::default(), published: watch::Sender::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn append(&mut self, batch: Batch) -> Result<u64> {
+        if self.closed {
+            return Err(Error::transient("append: the log is closed"));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for note in self.state.admit(batch, now.as_micros() as i64)? {
+            if let Note::Batch { stored, .. } = note {
+                self.batches.push(stored);
+            }
+        }
+        Ok(self.state.next - 1)
+    }
+}
+
+impl Log for Memory {
+    fn id(&self) -> LogId {
+        self.id
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Commit>> {
+        Box::pin(async move {
+            // A refused batch is refused here, so that the producer's next one cannot overtake it.
+            let sequence = self.lock().append(batch)?;
+            self.published.send_modify(|end| *end = (*end).max(sequence + 1));
+            let commit: Commit = Box::pin(std::future::ready(Ok(sequence)));
+            Ok(commit)
+        })
+    }
+
+    fn position(&self, producer: &str) -> Option<Position> {
+        self.lock().state.positions.get(producer).cloned()
+    }
+
+    fn subscribe(&self, subscription: Subscription, cursor: Cursor) -> Result<Box<dyn LogReader>> {
+        super::check_cursor(self.id, &cursor)?;
+        let journal = MemoryJournal { inner: self.inner.clone() };
+        let scan = Scan::new(journal, self.id, Wanted::new(subscription, cursor));
+        Ok(Box::new(Reader::new(scan, self.published.subscribe())))
+    }
+
+    fn topics(&self) -> Vec<TopicStatus> {
+        super::topic_status(&self.lock().state)
+    }
+
+    fn commit_group(&self, group: &str, cursor: &Cursor) -> Result<()> {
+        super::check_cursor(self.id, cursor)?;
+        self.lock().groups.insert(group.to_owned(), cursor.clone());
+        Ok(())
+    }
+
+    fn register_group(&self, group: &str, _: &Subscription) -> Result<()> {
+        self.lock().groups.entry(group.to_owned()).or_insert_with(|| Cursor::start(self.id));
+        Ok(())
+    }
+
+    fn groups(&self) -> BTreeMap<String, Cursor> {
+        self.lock().groups.clone()
+    }
+
+    fn forget_group(&self, group: &str) -> Result<()> {
+        self.lock().groups.remove(group);
+        Ok(())
+    }
+
+    fn clean(&self) -> BoxFuture<'_, Result<Cleaned>> {
+        Box::pin(std::future::ready(Ok(Cleaned::default())))
+    }
+
+    fn status(&self) -> LogStatus {
+        let inner = self.lock();
+        LogStatus {
+            engine: "memory",
+            bytes: inner.batches.iter().map(|batch| batch.weight() as u64).sum(),
+            appends: inner.batches.len() as u64,
+            ..LogStatus::default()
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<()>> {
+        self.lock().closed = true;
+        self.published.send_modify(|_| {});
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+struct MemoryJournal {
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Journal for MemoryJournal {
+    fn end(&self) -> u64 {
+        lock(&self.inner).state.next
+    }
+
+    fn start(&mut self, _: &Wanted) -> Result<u64> {
+        Ok(0)
+    }
+
+    fn find(&mut self, from: u64, until: u64, wanted: &mut Wanted) -> Result<Option<Found>> {
+        let inner = lock(&self.inner);
+        let range = from as usize..(until as usize).min(inner.batches.len());
+        Ok(inner.batches.get(range).unwrap_or_default().iter().find_map(|stored| wanted.find(stored)))
+    }
+
+    fn closed(&self) -> bool {
+        lock(&self.inner).closed
+    }
+
+    fn behind(&self, wanted: &Wanted) -> bool {
+        super::behind(&lock(&self.inner).state, wanted)
+    }
+}
