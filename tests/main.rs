@@ -3,5 +3,10 @@
 
 mod crash;
 mod harness;
+mod identity;
+mod idle;
 mod pipeline;
 mod support;
+mod tls;
+mod types;
+mod versions;

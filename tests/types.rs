@@ -34,7 +34,7 @@ fn every_type_is_copied_and_streamed_as_the_same_value() {
     let values = values.join(", ");
     let config = shop.simple("tables: [public.t]");
 
-    shop.sql.execute(&format!("INSERT INTO t VALUES (1, {values}), (2)"));
+    shop.sql.execute(&format!("INSERT INTO t VALUES (1, {values}); INSERT INTO t VALUES (2)"));
     shop.catch_up(&config);
     // 3 is inserted, 4 is inserted without values and then updated.
     shop.sql.execute(&format!("INSERT INTO t VALUES (3, {values}); INSERT INTO t VALUES (4)"));

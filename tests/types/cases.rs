@@ -51,7 +51,7 @@ pub const CASES: &[Case<'static>] = &[
     ("numeric", "'-Infinity'", "-Infinity"),
     // Texts
     ("text", "''", ""),
-    ("text", r"E'tab\t nl\n cr\r bs\\ \\N quote\' \"é中🦀'", "tab\t nl\n cr\r bs\\ \\N quote' \"é中🦀"),
+    ("text", r#"E'tab\t nl\n cr\r bs\\ \\N quote\' "é中🦀'"#, "tab\t nl\n cr\r bs\\ \\N quote' \"é中🦀"),
     ("text", r"E'\\N'", "\\N"),
     ("text", r"E'\\.'", "\\."),
     ("text", "'NULL'", "NULL"),
