@@ -65,9 +65,9 @@ fn without_an_identity_inserts_arrive_and_postgres_refuses_the_rest() {
     // And `check` says so, each with the way out.
     millstream(shop.dir.path(), &["check", "millstream.yaml"]).expect(3).prints(&[
         "public.t",
-        "ALTER TABLE public.t REPLICA IDENTITY DEFAULT;",
+        r#"ALTER TABLE "public"."t" REPLICA IDENTITY DEFAULT;"#,
         "public.keyless",
-        "ALTER TABLE public.keyless REPLICA IDENTITY FULL;",
+        r#"ALTER TABLE "public"."keyless" REPLICA IDENTITY FULL;"#,
     ]);
 }
 

@@ -2,10 +2,14 @@
 #![allow(missing_docs)]
 
 mod crash;
+mod full;
 mod harness;
+mod huge;
 mod identity;
 mod idle;
+mod isolation;
 mod pipeline;
+mod refusals;
 mod support;
 mod tls;
 mod types;
