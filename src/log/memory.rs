@@ -142,7 +142,7 @@ impl Journal for MemoryJournal {
         lock(&self.inner).state.next
     }
 
-    fn start(&mut self, _: &Wanted) -> Result<u64> {
+    fn start(&mut self, _: &mut Wanted) -> Result<u64> {
         Ok(0)
     }
 
@@ -158,5 +158,15 @@ impl Journal for MemoryJournal {
 
     fn behind(&self, wanted: &Wanted) -> bool {
         super::behind(&lock(&self.inner).state, wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_conforms() {
+        crate::log::conformance::run(async || Arc::new(Memory::new()) as Arc<dyn Log>).await;
     }
 }

@@ -1,11 +1,11 @@
 //! Reading in the order of visibility, the same for every engine: a batch counts where it stands, a transaction of many
 //! batches where its last one stands (I4).
 //!
-//! A reader walks the journal. At a chunk of a transaction it only remembers where that began; at the chunk that
-//! ends it, it goes back and gives all of them in a row. So an unfinished or aborted transaction needs no bookkeeping here:
-//! its end never comes. No two producers' chunks interleave in what a sink sees.
+//! A reader walks the journal and passes over chunks of transactions; at the chunk that ends one, it goes back to where that
+//! began and gives all of them in a row. So an unfinished or aborted transaction needs no bookkeeping here: its end never
+//! comes. No two producers' chunks interleave in what a sink sees.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -24,6 +24,8 @@ pub(super) struct Stored {
     pub position: Option<Position>,
     pub continued: bool,
     pub continues: bool,
+    /// Sequence of the batch in which its first transaction began; its own unless it is `continued`.
+    pub first: u64,
     pub transactions: Bytes,
     pub sections: Vec<Section>,
 }
@@ -43,6 +45,7 @@ pub(super) struct Found {
     pub producer: Arc<str>,
     pub continued: bool,
     pub continues: bool,
+    pub first: u64,
     pub transactions: Bytes,
     pub sections: Vec<Section>,
 }
@@ -53,7 +56,7 @@ pub(super) trait Journal: Send {
     fn end(&self) -> u64;
 
     /// The sequence to begin at for `wanted`: nothing that it wants stands before.
-    fn start(&mut self, wanted: &Wanted) -> Result<u64>;
+    fn start(&mut self, wanted: &mut Wanted) -> Result<u64>;
 
     /// The first batch in `from..until` that `wanted` has an interest in. Fails with [`connector_api::Kind::Lost`] when
     /// records that `wanted` still needed were removed.
@@ -85,23 +88,34 @@ pub(super) struct Wanted {
     subscription: Subscription,
     /// What is applied so far.
     pub cursor: Cursor,
-    /// Set while the chunks of this producer's transaction are given.
-    replay: Option<Arc<str>>,
+    /// Offsets below which nothing is given, of topic-partitions that the cursor does not name.
+    pub floors: BTreeMap<TopicPartition, u64>,
+    /// Set while the chunks of the transaction that began with this batch are given.
+    replay: Option<u64>,
     /// Topics met, with the name to share; `None` for those not wanted.
     topics: HashMap<Arc<str>, Option<Arc<str>>>,
 }
 
 impl Wanted {
     pub fn new(subscription: Subscription, cursor: Cursor) -> Self {
-        Wanted { subscription, cursor, replay: None, topics: HashMap::new() }
+        Wanted { subscription, cursor, floors: BTreeMap::new(), replay: None, topics: HashMap::new() }
+    }
+
+    /// The next offset wanted.
+    pub fn from(&self, topic: &TopicPartition) -> u64 {
+        match self.cursor.next.get(topic) {
+            Some(next) => *next,
+            None => self.floors.get(topic).copied().unwrap_or(0),
+        }
     }
 
     /// What to do with a batch.
-    pub fn interest(&self, producer: &str, continued: bool, continues: bool) -> Interest {
+    pub fn interest(&self, first: u64, continued: bool, continues: bool) -> Interest {
         let chunk = continued || continues;
-        match &self.replay {
-            Some(replay) if chunk && **replay == *producer => Interest::Whole,
+        match self.replay {
+            Some(replay) if chunk && replay == first => Interest::Whole,
             Some(_) => Interest::Skip,
+            None if chunk && continues => Interest::Skip,
             None if chunk => Interest::Head,
             None => Interest::Sections,
         }
@@ -133,7 +147,7 @@ impl Wanted {
             if self.topic(&section.topic.topic).is_none() {
                 continue;
             }
-            let from = self.cursor.get(&section.topic);
+            let from = self.from(&section.topic);
             if section.end() > from {
                 wanted.push(Section { from, ..section.clone() });
             }
@@ -143,7 +157,7 @@ impl Wanted {
 
     /// A batch in memory, if it is of interest.
     pub fn find(&mut self, stored: &Stored) -> Option<Found> {
-        let sections = match self.interest(&stored.producer, stored.continued, stored.continues) {
+        let sections = match self.interest(stored.first, stored.continued, stored.continues) {
             Interest::Skip => return None,
             Interest::Head => Vec::new(),
             Interest::Whole => self.sections(stored),
@@ -160,6 +174,7 @@ impl Wanted {
             producer: stored.producer.clone(),
             continued: stored.continued,
             continues: stored.continues,
+            first: stored.first,
             transactions: stored.transactions.clone(),
             sections,
         })
@@ -183,6 +198,7 @@ impl Wanted {
 /// A transaction of many batches that is being given.
 #[derive(Debug)]
 struct Replay {
+    first: u64,
     next: u64,
     last: u64,
     /// Some of it was given.
@@ -197,32 +213,30 @@ pub(super) struct Scan<J> {
     wanted: Wanted,
     /// Next sequence to look at; `None` before the first look.
     next: Option<u64>,
-    /// First batch of each producer's transaction whose end was not met.
-    open: HashMap<Arc<str>, u64>,
     replay: Option<Replay>,
     /// Looked for by [`LogReader::at_tail`], not given yet.
-    ready: Vec<Delivery>,
+    ready: VecDeque<Delivery>,
 }
 
 impl<J: Journal> Scan<J> {
     pub fn new(journal: J, log: LogId, wanted: Wanted) -> Self {
-        Scan { journal, log, wanted, next: None, open: HashMap::new(), replay: None, ready: Vec::new() }
+        Scan { journal, log, wanted, next: None, replay: None, ready: VecDeque::new() }
     }
 
     /// What is there now, of together about `bytes_max`; empty at the tail.
     fn pull(&mut self, bytes_max: usize) -> Result<Vec<Delivery>> {
         if !self.ready.is_empty() {
-            return Ok(std::mem::take(&mut self.ready));
+            return Ok(self.take_ready(bytes_max));
         }
         let mut next = match self.next {
             Some(next) => next,
-            None => self.journal.start(&self.wanted)?,
+            None => self.journal.start(&mut self.wanted)?,
         };
         let (end, mut out, mut bytes) = (self.journal.end(), Vec::new(), 0);
         while out.is_empty() || bytes < bytes_max {
             match self.step(&mut next, end) {
                 Ok(Step::Give(delivery)) => {
-                    bytes += delivery.len() + delivery.transactions.len();
+                    bytes += weight(&delivery);
                     delivery.advance(&mut self.wanted.cursor);
                     out.push(delivery);
                 }
@@ -238,6 +252,17 @@ impl<J: Journal> Scan<J> {
         Ok(out)
     }
 
+    fn take_ready(&mut self, bytes_max: usize) -> Vec<Delivery> {
+        let (mut out, mut bytes) = (Vec::new(), 0);
+        while (out.is_empty() || bytes < bytes_max)
+            && let Some(delivery) = self.ready.pop_front()
+        {
+            bytes += weight(&delivery);
+            out.push(delivery);
+        }
+        out
+    }
+
     fn step(&mut self, next: &mut u64, end: u64) -> Result<Step> {
         if self.replay.is_some() {
             return self.step_replay();
@@ -248,44 +273,32 @@ impl<J: Journal> Scan<J> {
             return Ok(Step::Tail);
         };
         *next = found.sequence + 1;
-        match (found.continued, found.continues) {
-            (false, false) => {
-                self.open.remove(&found.producer);
-                return Ok(Step::Give(self.delivery(found, false, false)));
-            }
-            (false, true) => {
-                self.open.insert(found.producer, found.sequence);
-            }
-            // A reader that begins in the middle of a transaction has what was before.
-            (true, true) => {
-                self.open.entry(found.producer).or_insert(found.sequence);
-            }
-            (true, false) => {
-                let first = self.open.remove(&found.producer).unwrap_or(found.sequence);
-                let producer = found.producer;
-                self.replay = Some(Replay { next: first, last: found.sequence, given: false, producer });
-            }
+        if !found.continued {
+            return Ok(Step::Give(self.delivery(found, false, false)));
         }
+        // The end of a transaction of many batches: go back to its beginning.
+        let (first, last, producer) = (found.first, found.sequence, found.producer);
+        self.replay = Some(Replay { first, next: first, last, given: false, producer });
         Ok(Step::On)
     }
 
     fn step_replay(&mut self) -> Result<Step> {
         let Some(replay) = &mut self.replay else { return Ok(Step::On) };
-        self.wanted.replay = Some(replay.producer.clone());
+        self.wanted.replay = Some(replay.first);
         let found = self.journal.find(replay.next, replay.last.saturating_add(1), &mut self.wanted)?;
         let (given, last) = (replay.given, replay.last);
         let Some(found) = found else {
             // Cleaning removed the rest, so nothing of it was wanted (or `find` had said `Lost`). What was begun is ended.
-            let producer = replay.producer.clone();
-            self.replay = None;
             let end = Found {
                 sequence: last,
-                producer,
+                producer: replay.producer.clone(),
                 continued: true,
                 continues: false,
+                first: replay.first,
                 transactions: Bytes::new(),
                 sections: Vec::new(),
             };
+            self.replay = None;
             return Ok(if given { Step::Give(self.delivery(end, true, false)) } else { Step::On });
         };
         replay.next = found.sequence + 1;
@@ -325,7 +338,7 @@ impl<J: Journal> Scan<J> {
         // The ends of topics count records that cleaning has removed since: only looking tells.
         match self.pull(LOOK_BYTES) {
             Ok(found) => {
-                self.ready = found;
+                self.ready = found.into();
                 self.ready.is_empty()
             }
             Err(_) => false,
@@ -335,6 +348,10 @@ impl<J: Journal> Scan<J> {
 
 /// What [`LogReader::at_tail`] reads ahead at most.
 const LOOK_BYTES: usize = 256 << 10;
+
+fn weight(delivery: &Delivery) -> usize {
+    delivery.len() + delivery.transactions.len()
+}
 
 enum Step {
     Give(Delivery),

@@ -124,7 +124,12 @@ impl State {
         for section in &mut sections {
             schemas.push(self.place(section, &mut notes));
         }
+        let first = match self.open.get(&batch.producer) {
+            Some(open) if batch.continued => open.first,
+            _ => self.next,
+        };
         let stored = Arc::new(Stored {
+            first,
             sequence: self.next,
             appended_us: now_us,
             producer: batch.producer,
@@ -269,7 +274,7 @@ impl State {
     }
 
     fn apply_chunk(&mut self, batch: &Stored) {
-        let fresh = || Open { first: batch.sequence, last: batch.sequence, ends: BTreeMap::new() };
+        let fresh = || Open { first: batch.first, last: batch.sequence, ends: BTreeMap::new() };
         let open = self.open.entry(batch.producer.clone()).or_insert_with(fresh);
         open.last = batch.sequence;
         for section in &batch.sections {

@@ -368,3 +368,6 @@ pub fn shared_table(table: &str, topic: &str, other: &str) -> Error {
             "give the rules for {topic} and {other} each a `table` (the same one, to merge them)"
         ))
 }
+
+#[cfg(test)]
+mod tests;

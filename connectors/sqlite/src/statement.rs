@@ -89,7 +89,7 @@ impl Database {
                 self.raw(),
                 sql.as_ptr().cast(),
                 length,
-                ffi::SQLITE_PREPARE_PERSISTENT as u32,
+                ffi::SQLITE_PREPARE_PERSISTENT,
                 &mut raw,
                 ptr::null_mut(),
             )

@@ -13,7 +13,7 @@ use connector_api::reader::{Reader, put_bytes, put_varint};
 use connector_api::{Error, LogId, Result, Schema, TopicPartition};
 
 pub(super) use batch::{COMPRESSION_LZ4, COMPRESSION_NONE, Directory, SectionHead, encode_batch};
-pub(super) use checkpoint::{Checkpoint, decode_checkpoint, encode_checkpoint};
+pub(super) use checkpoint::{decode_checkpoint, encode_checkpoint};
 
 use crate::log::state::{Aborted, PAYLOAD_BYTES_MAX, Trim};
 

@@ -128,12 +128,14 @@ impl Journal for EmbeddedJournal {
         *self.shared.published.borrow()
     }
 
-    fn start(&mut self, wanted: &Wanted) -> Result<u64> {
+    fn start(&mut self, wanted: &mut Wanted) -> Result<u64> {
         self.check_lost(wanted)?;
         let (needs, end): (Vec<(TopicPartition, u64)>, u64) = {
             let state = self.shared.state();
+            let floors = state.topics.iter().filter(|(_, known)| known.earliest > 0);
+            wanted.floors = floors.map(|(topic, known)| (topic.clone(), known.earliest)).collect();
             let needs = state.topics.iter().filter_map(|(topic, known)| {
-                let from = wanted.cursor.get(topic).max(known.earliest);
+                let from = wanted.from(topic);
                 // `next` and not `visible`: chunks of an unfinished transaction are still to come.
                 (from < known.next && wanted.subscribes(&topic.topic)).then(|| (topic.clone(), from))
             });
@@ -264,7 +266,7 @@ impl Place {
     fn seek(&mut self, from: u64, wanted: &mut Wanted) -> Option<u64> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
         let at = index.seek(from, self.at, |topic, end| {
-            wanted.subscribes(&topic.topic) && wanted.cursor.get(topic) < end
+            wanted.subscribes(&topic.topic) && wanted.from(topic) < end
         })?;
         self.sought = at;
         Some(at)
@@ -279,7 +281,7 @@ impl Place {
         limit: u64,
         wanted: &mut Wanted,
     ) -> Result<Option<Found>> {
-        let interest = wanted.interest(directory.producer, directory.continued, directory.continues);
+        let interest = wanted.interest(directory.first, directory.continued, directory.continues);
         if interest == Interest::Skip {
             return Ok(None);
         }
@@ -289,7 +291,7 @@ impl Place {
         for head in heads {
             if let Some(topic) = wanted.topic(head.topic) {
                 let topic = TopicPartition { topic, partition: head.partition };
-                let from = wanted.cursor.get(&topic);
+                let from = wanted.from(&topic);
                 if head.end() > from && head.count > 0 {
                     let schema = self.schema(shared, head.schema, entry.at, limit)?;
                     let payload = self.segment.payload(at, head, limit);
@@ -309,6 +311,7 @@ impl Place {
             producer: directory.producer.into(),
             continued: directory.continued,
             continues: directory.continues,
+            first: directory.first,
             transactions: Bytes::copy_from_slice(directory.transactions),
             sections,
         }))

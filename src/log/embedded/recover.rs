@@ -331,6 +331,7 @@ impl Replay {
             position: directory.position.map(Position::new),
             continued: directory.continued,
             continues: directory.continues,
+            first: directory.first,
             transactions: bytes::Bytes::new(),
             sections,
         };

@@ -25,6 +25,8 @@ pub(in crate::log::embedded) struct Directory<'a> {
     pub position: Option<&'a [u8]>,
     pub continued: bool,
     pub continues: bool,
+    /// Sequence of the batch in which its first transaction began; its own unless it is `continued`.
+    pub first: u64,
     pub transactions: &'a [u8],
     pub sections: Vec<SectionHead<'a>>,
 }
@@ -68,6 +70,7 @@ impl<'a> Directory<'a> {
             position: stored.position.as_ref().map(|position| position.as_bytes()),
             continued: stored.continued,
             continues: stored.continues,
+            first: stored.first,
             transactions: &stored.transactions,
             sections: sections
                 .map(|((section, schema), (compression, bytes, crc))| SectionHead {
@@ -93,6 +96,10 @@ impl<'a> Directory<'a> {
         let (sequence, appended_us, flags) = (reader.u64(), reader.i64(), reader.u8());
         let producer = reader.text();
         let position = (flags & POSITION != 0).then(|| reader.bytes());
+        let back = if flags & CONTINUED != 0 { reader.varint() } else { 0 };
+        let Some(first) = sequence.checked_sub(back) else {
+            return Err(Error::corrupt(format!("decode batch {sequence}: its transaction began {back} batches before")));
+        };
         let count = reader.varint();
         if flags & !FLAGS != 0 || count > reader.rest().len() as u64 {
             return Err(Error::corrupt(format!("decode batch: flags {flags:#x}, {count} sections")));
@@ -110,9 +117,15 @@ impl<'a> Directory<'a> {
             position,
             continued: flags & CONTINUED != 0,
             continues: flags & CONTINUES != 0,
+            first,
             transactions,
             sections,
         })
+    }
+
+    /// True for the last batch of a transaction of many.
+    pub fn ends_transaction(&self) -> bool {
+        self.continued && !self.continues
     }
 
     /// Bytes of all payloads on disk.
@@ -158,6 +171,9 @@ pub(in crate::log::embedded) fn encode_batch(out: &mut Vec<u8>, batch: &Director
     put_bytes(out, batch.producer.as_bytes());
     if let Some(position) = batch.position {
         put_bytes(out, position);
+    }
+    if batch.continued {
+        put_varint(out, batch.sequence.saturating_sub(batch.first));
     }
     put_varint(out, batch.sections.len() as u64);
     for section in &batch.sections {

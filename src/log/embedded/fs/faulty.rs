@@ -82,7 +82,8 @@ impl Faulty {
     pub fn crash(&self) -> Faulty {
         let mut inner = self.lock();
         let mut names = std::mem::take(&mut inner.durable);
-        let kept = inner.below(inner.pending.len() as u64 + 1) as usize;
+        let pending = inner.pending.len() as u64;
+        let kept = inner.below(pending + 1) as usize;
         for change in std::mem::take(&mut inner.pending).into_iter().take(kept) {
             apply(&mut names, change);
         }

@@ -1,0 +1,306 @@
+//! A model of the log against the real one: appends, transactions in chunks, aborts, cleaning, crashes, reopening, and sinks
+//! that read all the while.
+
+use std::collections::BTreeMap;
+
+use connector_api::{Change, Delivery, Op, Value};
+use proptest::prelude::*;
+
+use super::*;
+use crate::log::conformance::{all, read_all};
+
+const TABLES: [&str; 2] = ["shop.a", "shop.b"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Some changes in one transaction.
+    Change(Vec<Edit>),
+    /// The open transaction is appended so far, and goes on.
+    Chunk,
+    /// The transaction ends; so many are appended before the first commit is awaited.
+    Commit { pipelined: usize },
+    /// The source starts again, whatever it was doing.
+    Restart,
+    Clean,
+    Reopen,
+    Crash,
+    /// The first sink reads some.
+    Read { bytes: usize },
+}
+
+#[derive(Debug, Clone)]
+enum Edit {
+    Insert { table: usize, key: u64 },
+    Partial { table: usize, key: u64 },
+    Rename { table: usize, from: u64, to: u64, partial: bool },
+    Delete { table: usize, key: u64 },
+    Truncate { table: usize },
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let (table, key) = (0..2usize, 0..6u64);
+    prop_oneof![
+        6 => (table.clone(), key.clone()).prop_map(|(table, key)| Edit::Insert { table, key }),
+        3 => (table.clone(), key.clone()).prop_map(|(table, key)| Edit::Partial { table, key }),
+        3 => (table.clone(), key.clone(), key.clone(), any::<bool>())
+            .prop_map(|(table, from, to, partial)| Edit::Rename { table, from, to, partial }),
+        3 => (table.clone(), key).prop_map(|(table, key)| Edit::Delete { table, key }),
+        1 => table.prop_map(|table| Edit::Truncate { table }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::collection::vec(edit(), 1..6).prop_map(Step::Change),
+        2 => Just(Step::Chunk),
+        6 => (0..3usize).prop_map(|pipelined| Step::Commit { pipelined }),
+        1 => Just(Step::Restart),
+        2 => Just(Step::Clean),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
+        3 => (1..3000usize).prop_map(|bytes| Step::Read { bytes }),
+    ]
+}
+
+/// Rows by table and key: the text of each.
+type Rows = BTreeMap<(String, i64), String>;
+
+/// A sink: applies what it reads as a database would.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Sink {
+    rows: Rows,
+    /// Some of a transaction was applied, and not its end.
+    inside: bool,
+}
+
+impl Sink {
+    fn apply(&mut self, delivery: &Delivery) {
+        assert_eq!(delivery.continued, self.inside, "half a transaction was delivered");
+        self.inside = delivery.continues;
+        for delivered in delivery.records() {
+            let delivered = delivered.unwrap();
+            let schema = delivered.section.schema.as_ref().unwrap();
+            let change = Change::decode(delivered.record, schema).unwrap();
+            self.change(&delivered.section.topic.topic, &change);
+        }
+    }
+
+    fn change(&mut self, table: &str, change: &Change<'_>) {
+        let place = |values: Vec<Value<'_>>| match values.as_slice() {
+            [Value::Int(key), ..] => (table.to_owned(), *key),
+            other => panic!("key {other:?}"),
+        };
+        match change.op {
+            Op::Truncate => self.rows.retain(|(other, _), _| other != table),
+            Op::Delete if change.follows_move() => {}
+            Op::Delete => drop(self.rows.remove(&place(change.key().unwrap().to_vec().unwrap()))),
+            _ => {
+                let row = change.after.unwrap().to_vec().unwrap();
+                let old = change.old_key().unwrap().map(place).and_then(|old| self.rows.remove(&old));
+                let text = match row[1] {
+                    Value::Text(text) => text.to_owned(),
+                    _ => old.or_else(|| self.rows.get(&place(row.clone())).cloned()).expect("a row to build on"),
+                };
+                self.rows.insert(place(row), text);
+            }
+        }
+    }
+}
+
+struct World {
+    disk: Faulty,
+    log: Option<Arc<Embedded>>,
+    shop: Producer,
+    /// What the database holds, and what it held when the open transaction began.
+    rows: Rows,
+    committed: Rows,
+    /// Taken, not committed yet: a chunk of it is in the log.
+    chunks: bool,
+    texts: u64,
+    sink: Sink,
+    cursor: Cursor,
+    settings: u8,
+}
+
+impl World {
+    fn new(seed: u64, settings: u8) -> World {
+        let disk = Faulty::new(seed);
+        disk.set(Faults { short: settings & 1 != 0, ..Faults::default() });
+        let mut world = World {
+            disk,
+            log: None,
+            shop: Producer::new("shop"),
+            rows: Rows::new(),
+            committed: Rows::new(),
+            chunks: false,
+            texts: 0,
+            sink: Sink::default(),
+            cursor: Cursor::start(LogId(0)),
+            settings,
+        };
+        world.open();
+        world.cursor = Cursor::start(world.log().id());
+        world.log().register_group("sink", &all()).unwrap();
+        world
+    }
+
+    fn log(&self) -> &Embedded {
+        self.log.as_ref().unwrap()
+    }
+
+    fn open(&mut self) {
+        let settings = self.settings;
+        let log = open_with(&self.disk, |options| {
+            options.compression = if settings & 2 != 0 { Compression::Lz4 } else { Compression::None };
+            options.clean_percent = if settings & 4 != 0 { 60 } else { 0 };
+        });
+        self.log = Some(log.unwrap());
+        self.restart();
+    }
+
+    fn restart(&mut self) {
+        self.shop = Producer::new("shop");
+        self.rows = self.committed.clone();
+        self.chunks = false;
+    }
+
+    /// A change that the database can make to the rows that it has.
+    fn edit(&mut self, edit: &Edit) {
+        self.texts += 1;
+        self.shop.text = format!("{} {}", self.texts, ".".repeat(40));
+        let text = self.shop.text.clone();
+        let place = |table: usize, key: u64| (TABLES[table].to_owned(), key as i64);
+        match *edit {
+            Edit::Insert { table, key } => {
+                let op = if self.rows.contains_key(&place(table, key)) { Op::Update } else { Op::Insert };
+                self.rows.insert(place(table, key), text);
+                self.shop.change(TABLES[table], op, key, false);
+            }
+            Edit::Partial { table, key } if self.rows.contains_key(&place(table, key)) => {
+                self.shop.change(TABLES[table], Op::Update, key, true);
+            }
+            Edit::Rename { table, from, to, partial } if from != to && !self.rows.contains_key(&place(table, to)) => {
+                if let Some(old) = self.rows.remove(&place(table, from)) {
+                    self.rows.insert(place(table, to), if partial { old } else { text });
+                    self.shop.rename(TABLES[table], from, to, partial);
+                }
+            }
+            Edit::Delete { table, key } => {
+                if self.rows.remove(&place(table, key)).is_some() {
+                    self.shop.change(TABLES[table], Op::Delete, key, false);
+                }
+            }
+            Edit::Truncate { table } => {
+                self.rows.retain(|(other, _), _| other != TABLES[table]);
+                self.shop.change(TABLES[table], Op::Truncate, 0, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Change(edits) => edits.iter().for_each(|edit| self.edit(edit)),
+            Step::Chunk => {
+                let chunk = self.shop.chunk();
+                append(self.log(), chunk).unwrap();
+                self.chunks = true;
+            }
+            Step::Commit { pipelined } => self.commit(*pipelined),
+            Step::Restart => self.restart(),
+            Step::Clean => drop(wait(self.log().clean()).unwrap()),
+            Step::Reopen => {
+                if self.texts % 2 == 0 {
+                    wait(self.log().close()).unwrap();
+                }
+                self.log = None;
+                self.open();
+            }
+            Step::Crash => {
+                self.disk = self.disk.crash();
+                self.log = None;
+                self.open();
+                assert_eq!(self.log().state_of_open_transactions(), 0);
+            }
+            Step::Read { bytes } => self.read(*bytes),
+        }
+    }
+
+    fn commit(&mut self, pipelined: usize) {
+        let mut batches = vec![self.shop.commit()];
+        for key in 0..pipelined {
+            self.edit(&Edit::Insert { table: key % 2, key: key as u64 });
+            batches.push(self.shop.commit());
+        }
+        let last = batches.last().unwrap().position.clone();
+        let log = self.log.clone().unwrap();
+        wait(async {
+            let mut commits = Vec::new();
+            for batch in batches {
+                commits.push(log.append(batch).await.unwrap());
+            }
+            for commit in commits {
+                commit.await.unwrap();
+            }
+        });
+        assert_eq!(log.position("shop"), last);
+        (self.committed, self.chunks) = (self.rows.clone(), false);
+    }
+
+    /// The sink reads once, applies, and stores its cursor. It stops between transactions only, as sinks do.
+    fn read(&mut self, bytes: usize) {
+        let log = self.log.clone().unwrap();
+        let mut reader = log.subscribe(all(), self.cursor.clone()).unwrap();
+        while !reader.at_tail() {
+            for delivery in wait(reader.next(bytes)).unwrap() {
+                self.sink.apply(&delivery);
+                delivery.advance(&mut self.cursor);
+            }
+            if !self.sink.inside {
+                break;
+            }
+        }
+        log.commit_group("sink", &self.cursor).unwrap();
+    }
+
+    fn check(&mut self) {
+        let mut fresh = Sink::default();
+        wait(read_all(self.log(), &all())).iter().for_each(|delivery| fresh.apply(delivery));
+        assert_eq!(fresh.rows, self.committed, "a sink that is filled from the log alone");
+        while self.sink.rows != self.committed {
+            let before = self.cursor.clone();
+            self.read(usize::MAX);
+            assert!(self.cursor != before, "the sink is at the tail: {:?} {:?}", self.sink.rows, self.committed);
+        }
+    }
+}
+
+impl Embedded {
+    fn state_of_open_transactions(&self) -> usize {
+        self.shared.state().open.len()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_does_what_the_model_does(
+        seed: u64,
+        settings in 0..8u8,
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut world = World::new(seed, settings);
+        for step in &steps {
+            world.step(step);
+        }
+        world.check();
+        wait(world.log().clean()).unwrap();
+        wait(world.log().clean()).unwrap();
+        world.check();
+        world.disk = world.disk.crash();
+        world.log = None;
+        world.open();
+        world.check();
+    }
+}
