@@ -1,7 +1,9 @@
 //! The integration tests: one binary, real servers.
 #![allow(missing_docs)]
 
+mod commands;
 mod crash;
+mod examples;
 mod full;
 mod harness;
 mod huge;
@@ -11,6 +13,7 @@ mod isolation;
 mod pipeline;
 mod refusals;
 mod support;
+mod tidy;
 mod tls;
 mod types;
 mod versions;

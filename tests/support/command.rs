@@ -1,11 +1,13 @@
 //! Commands that end by themselves, as a user types them.
 
 use std::fs;
+use std::io::{Seek, Write};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::support::process::Millstream;
 
@@ -28,19 +30,29 @@ pub fn millstream(directory: &Path, args: &[&str]) -> Said {
 
 /// The same with text on stdin.
 pub fn millstream_fed(directory: &Path, args: &[&str], stdin: &str) -> Said {
-    // Names of its own, so that commands of several threads do not read each other's output.
-    let own = tempfile::Builder::new().prefix("command-").tempdir_in(directory).expect("make a directory");
-    let input = own.path().join("in");
-    fs::write(&input, stdin).expect("write stdin");
+    let mut input = tempfile::tempfile().expect("make a file");
+    input.write_all(stdin.as_bytes()).and_then(|()| input.rewind()).expect("write stdin");
     let mut command = Millstream::command(directory);
-    command.args(args).stdin(Stdio::from(fs::File::open(&input).expect("open stdin")));
-    let mut process = Millstream::spawn_command(own.path(), "command", command);
-    let status = process.wait(PATIENCE);
-    let (stdout, stderr) = (process.stdout(), process.stderr());
-    Said { code: status.code(), stdout, stderr, line: format!("millstream {}", args.join(" ")) }
+    command.args(args).stdin(input);
+    Said::of(directory, command)
+}
+
+/// Where the output of one command goes: commands of several threads do not read each other's.
+fn own(directory: &Path) -> TempDir {
+    tempfile::Builder::new().prefix("command-").tempdir_in(directory).expect("make a directory")
 }
 
 impl Said {
+    /// Runs a prepared command to its end.
+    pub fn of(directory: &Path, command: Command) -> Self {
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        let own = own(directory);
+        let mut process = Millstream::spawn_command(own.path(), "command", command);
+        let status = process.wait(PATIENCE);
+        let (stdout, stderr) = (process.stdout(), process.stderr());
+        Said { code: status.code(), stdout, stderr, line: format!("millstream {}", words.join(" ")) }
+    }
+
     /// Panics, with both outputs, unless it ended with `code`.
     pub fn expect(self, code: i32) -> Self {
         let Said { line, stdout, stderr, .. } = &self;
@@ -83,13 +95,15 @@ pub fn until_caught_up(directory: &Path, config: &Path) -> Said {
     millstream(directory, &["run", config.to_str().expect("UTF-8"), "--until-caught-up"])
 }
 
-/// Runs a command that goes on for ever, for so long; then it is interrupted and has to end with 0 or by the signal.
-pub fn interrupted(directory: &Path, args: &[&str], after: impl FnOnce(&mut Millstream)) -> String {
-    let own = tempfile::Builder::new().prefix("command-").tempdir_in(directory).expect("make a directory");
+/// Runs a command that goes on for ever until `enough` of its stdout, then interrupts it. Returns stdout.
+pub fn until_it_prints(directory: &Path, args: &[&str], enough: impl Fn(&str) -> bool) -> String {
+    let own = own(directory);
     let mut command = Millstream::command(directory);
     command.args(args);
     let mut process = Millstream::spawn_command(own.path(), "command", command);
-    after(&mut process);
+    let out = own.path().join("command.out");
+    let printed = || fs::read_to_string(&out).unwrap_or_default();
+    process.wait_until("it prints enough", PATIENCE, || enough(&printed()));
     process.signal(Signal::INT);
     process.wait(PATIENCE);
     process.stdout()
