@@ -93,11 +93,17 @@ pub(crate) async fn publication(catalog: &mut Catalog, name: &str) -> Result<Opt
     }))
 }
 
-/// Sees to it that the publication exists and holds every wanted table; returns what it publishes of them.
+/// Sees to it that the publication exists and holds every wanted table; returns what it publishes of them. `copied` says
+/// whether an initial copy follows: without one, a table that is added begins with its next change.
 ///
 /// # Errors
 /// [`Kind::Config`] or [`Kind::Auth`] with the SQL to run, where the role may not or the options forbid it.
-pub(crate) async fn ensure(catalog: &mut Catalog, options: &Checked, server: &Server) -> Result<Vec<Table>> {
+pub(crate) async fn ensure(
+    catalog: &mut Catalog,
+    options: &Checked,
+    server: &Server,
+    copied: bool,
+) -> Result<Vec<Table>> {
     let wanted = catalog.wanted().await?;
     require_tables(&wanted, options)?;
     match publication(catalog, &options.publication).await? {
@@ -115,6 +121,10 @@ pub(crate) async fn ensure(catalog: &mut Catalog, options: &Checked, server: &Se
             if !missing.is_empty() {
                 let sql = add_sql(options, &missing);
                 change(catalog, options, server, "add tables to publication", sql).await?;
+                if !copied {
+                    let tables = missing.iter().map(Table::sql_name).collect::<Vec<_>>().join(", ");
+                    tracing::warn!(source = options.source, tables, "captured from now on; the rows they had are not copied");
+                }
             }
         }
     }

@@ -18,12 +18,13 @@ use wire::Wire;
 
 /// How old the first change of a read may become before it is given away: while the source is behind, and while it
 /// is not.
-const AGE_BEHIND: Duration = Duration::from_millis(5);
+const AGE_BEHIND: Duration = Duration::from_millis(10);
 const AGE: Duration = Duration::from_millis(2);
 /// How often a position without changes is handed to the log.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
-/// How often the server hears what is durable, while that moves.
+/// How often the server hears what is durable, while that moves; sooner, once there is nothing left to read.
 const FEEDBACK_EVERY: Duration = Duration::from_secs(1);
+const FEEDBACK_IDLE: Duration = Duration::from_millis(100);
 
 /// A running replication stream.
 pub(crate) struct Stream {
@@ -38,14 +39,21 @@ pub(crate) struct Stream {
     /// The server has to hear from us at least so often.
     feedback_within: Duration,
     feedback_at: Instant,
-    /// The server asked; it may be waiting for us to be allowed to shut down.
+    /// What the server heard last.
+    reported: Lsn,
+    /// The server asked, and gets an answer at once.
+    asked: bool,
+    /// It may be asking because it wants to shut down: it waits until all it sent is durable.
     urgent: bool,
     /// The end of the WAL when the source started.
     goal: Lsn,
     pub(crate) caught_up: bool,
     /// The catalog's answer about the pending relation.
-    lookup: Option<Task<Result<(Option<Shape>, Catalog)>>>,
+    lookup: Option<Task<Result<Answer>>>,
 }
+
+/// A shape, when the changes are wanted, and the catalog back.
+type Answer = (Option<Shape>, Catalog);
 
 /// What `Stream::start` needs to know.
 pub(crate) struct From {
@@ -89,6 +97,8 @@ impl Stream {
             given_at: now,
             feedback_within: within,
             feedback_at: now,
+            reported: from.position,
+            asked: false,
             urgent: false,
             goal: from.goal,
             caught_up: false,
@@ -167,7 +177,7 @@ impl Stream {
             match frame.tag {
                 b'd' => match self.decoder.apply(frame.body, into)? {
                     Step::Next => {}
-                    Step::Reply => self.urgent = true,
+                    Step::Reply => (self.asked, self.urgent) = (true, true),
                     Step::LookUp => return Ok(()),
                 },
                 b'E' => return Err(error::server("read stream", crate::wire::server_error(frame.body))),
@@ -183,6 +193,7 @@ impl Stream {
     fn give(&mut self) -> Position {
         self.given = self.decoder.position();
         self.given_at = Instant::now();
+        self.urgent = false;
         self.caught_up |= self.given >= self.goal;
         Mark { system: self.system, stage: Stage::Streaming(self.given) }.position()
     }
@@ -195,37 +206,40 @@ impl Stream {
             || (position > self.given && (waited_for || self.given_at.elapsed() >= POSITION_EVERY))
     }
 
+    /// How long feedback can wait.
+    fn feedback_due(&self) -> Duration {
+        let within = if self.flushed > self.reported { FEEDBACK_EVERY } else { self.feedback_within };
+        within.min(self.feedback_within).saturating_sub(self.feedback_at.elapsed())
+    }
+
     fn until_due(&self) -> Duration {
-        let feedback = self.feedback_within.saturating_sub(self.feedback_at.elapsed());
         let position = match self.decoder.position() > self.given {
             true => POSITION_EVERY.saturating_sub(self.given_at.elapsed()),
             false => POSITION_EVERY,
         };
-        feedback.min(position).max(Duration::from_millis(1))
+        self.feedback_due().min(position).max(Duration::from_millis(1))
     }
 
     /// Tells the server what is durable, when it asked or has not heard from us for long.
     async fn feed_back(&mut self) -> Result<()> {
-        if self.urgent || self.feedback_at.elapsed() >= self.feedback_within {
-            self.send_feedback().await?;
+        if self.asked || self.feedback_due().is_zero() {
+            return self.send_feedback().await;
         }
         self.wire.flush().await
     }
 
     async fn send_feedback(&mut self) -> Result<()> {
-        let position = self.decoder.position();
-        self.wire.put_status(position, self.flushed);
+        self.wire.put_status(self.decoder.position(), self.flushed);
         self.feedback_at = Instant::now();
-        // What was asked for is answered in full only by a position that is durable.
-        self.urgent &= self.flushed < position && self.given < position;
+        (self.asked, self.reported) = (false, self.flushed);
         self.wire.flush().await
     }
 
     /// The log holds everything up to `durable` (I1).
     pub(crate) async fn confirm(&mut self, durable: Lsn) -> Result<()> {
         self.flushed = self.flushed.max(durable);
-        let all = self.flushed >= self.decoder.position();
-        if self.feedback_at.elapsed() >= FEEDBACK_EVERY || (all && self.wire.is_idle()) {
+        let idle = self.wire.is_idle() && self.flushed >= self.decoder.position();
+        if self.feedback_at.elapsed() >= if idle { FEEDBACK_IDLE } else { FEEDBACK_EVERY } {
             self.send_feedback().await?;
         }
         Ok(())
@@ -248,7 +262,7 @@ impl Stream {
 }
 
 /// The shape of a relation; `None` when its changes are not wanted.
-async fn shape_of(relation: Relation, mut catalog: Catalog) -> Result<(Option<Shape>, Catalog)> {
+async fn shape_of(relation: Relation, mut catalog: Catalog) -> Result<Answer> {
     let table = catalog.table(relation.oid).await?;
     let shape = match decoder::is_wanted(&relation, table.as_ref(), catalog.options()) {
         true => Some(catalog.describe_relation(&relation, table.as_ref()).await?),

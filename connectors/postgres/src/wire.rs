@@ -222,6 +222,7 @@ pub(crate) fn unexpected(frame: Frame<'_>, doing: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use proptest::prelude::*;
 
@@ -285,7 +286,7 @@ mod tests {
     fn a_large_frame_fits_and_the_buffer_shrinks_after_it() {
         let mut inbox = Inbox::default();
         let body = vec![7u8; 5 << 20];
-        give(&mut inbox, &[b'd']);
+        give(&mut inbox, b"d");
         give(&mut inbox, &(body.len() as u32 + 4).to_be_bytes());
         give(&mut inbox, &body);
         assert_eq!(inbox.next().unwrap().unwrap().body, body);

@@ -2,6 +2,8 @@
 
 mod support;
 
+#[path = "live/drain.rs"]
+mod drain;
 #[path = "live/identity.rs"]
 mod identity;
 #[path = "live/login.rs"]

@@ -15,7 +15,8 @@ use crate::log::{Log, Subscription};
 pub struct Producer {
     builder: BatchBuilder,
     schemas: BTreeMap<String, Arc<Schema>>,
-    transactions: u64,
+    /// Number of the last transaction; also its position.
+    pub transactions: u64,
     /// The text in each complete row.
     pub text: String,
 }

@@ -19,7 +19,7 @@ use std::sync::mpsc::Sender;
 use connector_api::{Error, Result, TopicPartition};
 use tokio::sync::oneshot;
 
-use super::format::{Directory, EntryKind, HEADER_LEN};
+use super::format::{Directory, EntryKind};
 use super::groups::Group;
 use super::index;
 use super::options::{Class, Options};
@@ -170,7 +170,7 @@ impl Run<'_> {
         let (mut segment, limit) = self.open(first)?;
         let (mut dropped, mut live) = (0, false);
         let mut sums: BTreeMap<TopicPartition, u64> = BTreeMap::new();
-        each_batch(&mut segment, limit, |_, _, directory| {
+        each_batch(&mut segment, limit, |_, directory| {
             for (number, head) in directory.sections.iter().enumerate() {
                 let drops = plan.drops.get(&(directory.sequence, number));
                 let share = match drops {
@@ -190,7 +190,6 @@ impl Run<'_> {
             }
             // The end of a transaction that began in an older segment: without it that one would never be seen.
             live |= directory.ends_transaction() && directory.first < first;
-            Ok(())
         })?;
         let worth = dropped > 0 && dropped * 100 >= self.options.clean_percent * limit;
         if live && !worth && !plan.must {
@@ -261,17 +260,14 @@ impl Drops {
 fn each_batch(
     segment: &mut Segment,
     limit: u64,
-    mut visit: impl FnMut(&mut Segment, &Entry, &Directory<'_>) -> Result<()>,
+    mut visit: impl FnMut(&Entry, &Directory<'_>),
 ) -> Result<()> {
-    let mut at = HEADER_LEN as u64;
-    while at < limit {
-        let entry = segment.entry(at, limit).map_err(|fault| segment.error(fault))?;
+    let visited = segment.each_entry(limit, |segment, entry| {
         if entry.head.kind == EntryKind::Batch {
-            let directory = segment.directory(&entry).map_err(|fault| segment.error(fault))?;
-            visit(segment, &entry, &directory)?;
+            let directory = segment.directory(entry)?;
+            visit(entry, &directory);
         }
-        segment.expect(entry.head.payload);
-        at = entry.end();
-    }
-    Ok(())
+        Ok(())
+    });
+    visited.map_err(|fault| segment.error(fault))
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use connector_api::TopicPartition;
 use connector_api::reader::{Reader, put_varint};
 
-use super::format::{self, EntryKind, HEADER_LEN, INDEX_MAGIC, VERSION};
+use super::format::{self, EntryKind, INDEX_MAGIC, VERSION};
 use super::fs::{self, Fs};
 use super::segment::{Fault, Segment};
 
@@ -35,8 +35,8 @@ struct Stretch {
     at: u64,
     /// Sequence of its first batch.
     first: u64,
-    /// Chunks of large transactions are in it: every reader looks at their heads.
-    chunks: bool,
+    /// Transactions of many batches end in it: every reader looks at those batches.
+    ends_transaction: bool,
     /// Number of each topic-partition in it, with the offset after the last one of its records here.
     ends: Vec<(u32, u64)>,
 }
@@ -47,11 +47,11 @@ impl Index {
         &mut self,
         at: u64,
         sequence: u64,
-        chunk: bool,
+        ends_transaction: bool,
         ends: impl Iterator<Item = (&'a str, u32, u64)>,
     ) {
         if self.stretches.last().is_none_or(|last| at.saturating_sub(last.at) >= STRETCH_BYTES) {
-            self.stretches.push(Stretch { at, first: sequence, chunks: false, ends: Vec::new() });
+            self.stretches.push(Stretch { at, first: sequence, ends_transaction: false, ends: Vec::new() });
         }
         for (topic, partition, end) in ends {
             let number = self.number(topic, partition);
@@ -62,7 +62,7 @@ impl Index {
             }
         }
         if let Some(stretch) = self.stretches.last_mut() {
-            stretch.chunks |= chunk;
+            stretch.ends_transaction |= ends_transaction;
         }
     }
 
@@ -87,7 +87,7 @@ impl Index {
             let wanted = |(number, end): &(u32, u64)| {
                 self.topics.get(*number as usize).is_some_and(|topic| wants(topic, *end))
             };
-            stretch.chunks || stretch.ends.iter().any(wanted)
+            stretch.ends_transaction || stretch.ends.iter().any(wanted)
         };
         let rest = self.stretches.get(current..).unwrap_or_default();
         let found = rest.iter().position(&mut interesting)?;
@@ -95,24 +95,22 @@ impl Index {
         Some(if found == 0 { at.max(stretch.at) } else { stretch.at })
     }
 
-    /// Reads a whole segment's entry heads.
+    /// Reads the heads of all entries of a sealed segment.
     pub fn build(segment: &mut Segment, limit: u64) -> Result<Index, Fault> {
         let mut index = Index::default();
-        let mut at = HEADER_LEN as u64;
-        while at < limit {
-            let entry = segment.entry(at, limit)?;
+        segment.each_entry(limit, |segment, entry| {
+            let at = entry.at;
             match entry.head.kind {
                 EntryKind::Schema => index.schemas.push(at),
                 EntryKind::Batch => {
-                    let directory = segment.directory(&entry)?;
+                    let directory = segment.directory(entry)?;
                     let ends = directory.sections.iter().map(|head| (head.topic, head.partition, head.end()));
-                    index.add(at, directory.sequence, directory.continued || directory.continues, ends);
+                    index.add(at, directory.sequence, directory.ends_transaction(), ends);
                 }
                 _ => {}
             }
-            segment.expect(entry.head.payload);
-            at = entry.end();
-        }
+            Ok(())
+        })?;
         Ok(index)
     }
 
@@ -132,7 +130,7 @@ impl Index {
         for stretch in &self.stretches {
             put_varint(&mut out, stretch.at);
             put_varint(&mut out, stretch.first);
-            out.push(u8::from(stretch.chunks));
+            out.push(u8::from(stretch.ends_transaction));
             put_varint(&mut out, stretch.ends.len() as u64);
             for (number, end) in &stretch.ends {
                 put_varint(&mut out, u64::from(*number));
@@ -160,12 +158,12 @@ impl Index {
             index.schemas.push(reader.varint());
         }
         for _ in 0..count(&mut reader)? {
-            let (at, first, chunks) = (reader.varint(), reader.varint(), reader.u8() != 0);
+            let (at, first, ends_transaction) = (reader.varint(), reader.varint(), reader.u8() != 0);
             let mut ends = Vec::new();
             for _ in 0..count(&mut reader)? {
                 ends.push((reader.varint32(), reader.varint()));
             }
-            index.stretches.push(Stretch { at, first, chunks, ends });
+            index.stretches.push(Stretch { at, first, ends_transaction, ends });
         }
         reader.finish("index").ok().map(|()| index)
     }

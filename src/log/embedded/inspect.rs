@@ -7,7 +7,7 @@ use connector_api::{Error, LogId, Result, Schema, TopicPartition};
 
 use super::format::{self, EntryKind, HEADER_LEN};
 use super::fs::{self, Disk, Fs};
-use super::segment::{Cause, Segment, file_name, parse_name};
+use super::segment::{Cause, Entry, Fault, Segment, file_name, parse_name, unsealed};
 
 /// One segment file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +154,7 @@ pub fn inspect_segment(
         at = end;
     }
     if !newest && !info.sealed {
-        return Err(segment.corrupt(limit, "the segment is sealed, but its end is missing"));
+        return Err(segment.error(unsealed(limit)));
     }
     Ok(info)
 }
@@ -175,10 +175,10 @@ pub fn inspect(path: &Path, verify: bool, visit: &mut dyn FnMut(&Path, &EntryInf
 
 fn describe(
     segment: &mut Segment,
-    entry: &super::segment::Entry,
+    entry: &Entry,
     limit: u64,
     verify: bool,
-) -> Result<EntryInfo, super::segment::Fault> {
+) -> Result<EntryInfo, Fault> {
     let mut info = EntryInfo {
         at: entry.at,
         bytes: entry.head.len(),
@@ -193,7 +193,7 @@ fn describe(
         schema: None,
         seals: false,
     };
-    let unsound = |error: Error| super::segment::Fault {
+    let unsound = |error: Error| Fault {
         at: entry.at,
         what: error.to_string(),
         cause: Cause::Unknown,
@@ -223,11 +223,11 @@ fn describe(
 
 fn batch(
     segment: &mut Segment,
-    entry: &super::segment::Entry,
+    entry: &Entry,
     limit: u64,
     verify: bool,
     info: &mut EntryInfo,
-) -> Result<(), super::segment::Fault> {
+) -> Result<(), Fault> {
     let directory = segment.directory(entry)?;
     if verify {
         segment.verify(entry, &directory, limit)?;

@@ -32,6 +32,8 @@ pub struct Options {
     pub wait_for_groups: bool,
     /// A sealed segment is rewritten when at least this percentage of it can go.
     pub clean_percent: u64,
+    /// Memory for the keys of one pass of compaction, bytes; a log with more keys is cleaned in several passes.
+    pub clean_memory: u64,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             tombstone_age: Duration::from_secs(24 * 60 * 60),
             wait_for_groups: true,
             clean_percent: 20,
+            clean_memory: 64 << 20,
         }
     }
 }

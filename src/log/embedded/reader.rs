@@ -11,7 +11,7 @@ use connector_api::{Encoding, Error, Kind, Result, Schema, Section, TopicPartiti
 
 use super::format::{self, Directory, EntryKind, HEADER_LEN};
 use super::index::{self, Index};
-use super::segment::{Entry, Segment};
+use super::segment::{Entry, Segment, unsealed};
 use super::shared::{Located, Shared};
 use crate::log::scan::{Found, Interest, Journal, Stored, Wanted};
 
@@ -254,7 +254,7 @@ impl Place {
         }
         match located.active {
             Some(_) => Ok(Look::Nothing(until)),
-            None => Err(self.segment.corrupt(limit, "the segment is sealed, but its end is missing")),
+            None => Err(self.segment.error(unsealed(limit))),
         }
     }
 
@@ -310,7 +310,6 @@ impl Place {
             sequence: directory.sequence,
             producer: directory.producer.into(),
             continued: directory.continued,
-            continues: directory.continues,
             first: directory.first,
             transactions: Bytes::copy_from_slice(directory.transactions),
             sections,

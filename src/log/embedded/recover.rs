@@ -322,8 +322,7 @@ impl Replay {
             });
         }
         let ends = directory.sections.iter().map(|head| (head.topic, head.partition, head.end()));
-        let chunk = directory.continued || directory.continues;
-        self.index.add(entry.at, directory.sequence, chunk, ends);
+        self.index.add(entry.at, directory.sequence, directory.ends_transaction(), ends);
         let stored = Stored {
             sequence: directory.sequence,
             appended_us: directory.appended_us,

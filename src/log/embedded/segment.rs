@@ -245,6 +245,24 @@ impl Segment {
         Ok(())
     }
 
+    /// Calls `visit` with every entry of a sealed segment; payloads are not read. A segment whose end is missing is damaged,
+    /// also when it is cut between two entries.
+    pub fn each_entry(
+        &mut self,
+        limit: u64,
+        mut visit: impl FnMut(&mut Segment, &Entry) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let (mut at, mut sealed) = (HEADER_LEN as u64, false);
+        while at < limit {
+            let entry = self.entry(at, limit)?;
+            sealed = entry.head.kind == EntryKind::Mark && *entry.meta == [1];
+            visit(self, &entry)?;
+            self.expect(entry.head.payload);
+            at = entry.end();
+        }
+        if sealed { Ok(()) } else { Err(unsealed(limit)) }
+    }
+
     /// Tells the window how the next entries will be read.
     pub fn expect(&mut self, skipped: u64) {
         self.ahead = if skipped > 4 * READ_LITTLE as u64 { READ_LITTLE } else { READ_AHEAD };
@@ -272,6 +290,11 @@ impl Segment {
         }
         Ok(None)
     }
+}
+
+/// The fault of a sealed segment whose last entry is not the mark that seals it.
+pub(super) fn unsealed(at: u64) -> Fault {
+    Fault { at, what: "the segment is sealed, but its end is missing".to_owned(), cause: Cause::Damage }
 }
 
 fn checksum(at: u64, section: &SectionHead<'_>) -> Fault {

@@ -313,7 +313,7 @@ impl Writer {
                         let ends = stored.sections.iter().map(|section| {
                             (&*section.topic.topic, section.topic.partition, section.end())
                         });
-                        index.add(*at, stored.sequence, stored.continued || stored.continues, ends);
+                        index.add(*at, stored.sequence, stored.continued && !stored.continues, ends);
                     }
                     _ => {}
                 }

@@ -49,9 +49,11 @@ impl Begin {
                 "give the url of the cluster that was captured, or use a new source name for the new one",
             ));
         }
-        setup::ensure(&mut catalog, &options, &server).await?;
+        let stage = mark.map(|mark| mark.stage);
+        let copied = options.snapshot == options::Snapshot::Initial && !matches!(stage, Some(Stage::Streaming(_)));
+        setup::ensure(&mut catalog, &options, &server, copied).await?;
         let existing = slot::find(&mut catalog, &options.slot).await?;
-        match (mark.map(|mark| mark.stage), existing) {
+        match (stage, existing) {
             (None, Some(_)) if options.snapshot == options::Snapshot::Initial => {
                 return Err(slot::foreign(&options));
             }

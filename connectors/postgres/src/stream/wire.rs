@@ -16,9 +16,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const SHORT: usize = 32 << 10;
 /// How long messages gather in a Unix socket. The kernel has no low-water mark there.
 const GATHER: Duration = Duration::from_micros(100);
-/// How many bytes gather in a TCP socket, and for how long at most.
+/// How many bytes gather in a TCP socket, and for how long at most: a step at a time.
 const GATHER_BYTES: i32 = 64 << 10;
-const GATHER_LIMIT: Duration = Duration::from_millis(1);
+const GATHER_STEP: Duration = Duration::from_micros(800);
+const GATHER_STEPS: usize = 4;
 
 pub(crate) struct Wire {
     socket: Socket,
@@ -37,20 +38,29 @@ impl Wire {
     }
 
     /// Lets messages gather, then reads them: fewer system calls on both sides. Blocks the thread for about 100 us
-    /// (Unix) or until 64 KiB are there, at most 1 ms (TCP). False when nothing came.
+    /// (Unix), or until 64 KiB are there, in steps of under a millisecond (TCP). False when nothing came.
     pub(crate) async fn read_gathered(&mut self) -> Result<bool> {
-        if let Some(raw) = &mut self.raw
-            && self.last_read < SHORT
-        {
-            let gathered = if raw.tcp {
-                raw.wake_at(GATHER_BYTES).and_then(|()| raw.wait(GATHER_LIMIT)).map(|_| ())
-            } else {
-                std::thread::sleep(GATHER);
-                Ok(())
-            };
-            gathered.map_err(lost)?;
+        if self.last_read < SHORT {
+            self.gather().await?;
         }
         self.take().await
+    }
+
+    async fn gather(&mut self) -> Result<()> {
+        let Some(raw) = &mut self.raw else { return Ok(()) };
+        if !raw.tcp {
+            std::thread::sleep(GATHER);
+            return Ok(());
+        }
+        raw.wake_at(GATHER_BYTES).map_err(lost)?;
+        for _ in 0..GATHER_STEPS {
+            if raw.wait(GATHER_STEP).map_err(lost)? {
+                return Ok(());
+            }
+            // The monitor and the caller's own timers live on this thread, too.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// Reads what is there, and does not wait.

@@ -48,14 +48,14 @@ async fn passwords_certificates_and_modes() {
     certificates(server.directory());
     let file = |name: &str| server.directory().join(name).display().to_string();
     server
-        .sql(&format!(
+        .sql(
             "CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION millstream_shop FOR TABLE t;
              SET password_encryption = 'md5'; CREATE ROLE md5user LOGIN REPLICATION PASSWORD 'pw';
              SET password_encryption = 'scram-sha-256'; CREATE ROLE clear LOGIN REPLICATION PASSWORD 'pw';
              CREATE ROLE scram LOGIN REPLICATION PASSWORD 'pw'; CREATE ROLE tlsonly LOGIN REPLICATION PASSWORD 'pw';
              CREATE ROLE plainonly LOGIN REPLICATION PASSWORD 'pw'; CREATE ROLE trusted LOGIN REPLICATION;
              CREATE ROLE certified LOGIN REPLICATION"
-        ))
+        )
         .await;
 
     // No TLS on the server yet.

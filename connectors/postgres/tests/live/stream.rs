@@ -2,6 +2,7 @@
 
 use crate::support::capture::Capture;
 use crate::support::server::Server;
+use connector_api::options::Span;
 use connector_postgres::Options;
 use std::time::Duration;
 
@@ -196,7 +197,7 @@ async fn an_idle_slot_moves_and_a_blocked_reader_is_kept() {
     let server = Server::start(&["wal_sender_timeout = 1500ms"], "");
     server.sql("CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE other (id int)").await;
     let mut options = Options::new(server.url(), &["t"]);
-    options.heartbeat = Duration::from_millis(300);
+    options.heartbeat = Span::millis(300);
     let mut capture = Capture::start(&options, None).await.unwrap();
     capture.until_streaming().await;
     let confirmed = "SELECT confirmed_flush_lsn FROM pg_replication_slots";

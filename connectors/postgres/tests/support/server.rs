@@ -111,7 +111,7 @@ fn bindir() -> PathBuf {
     found.pop().expect("PostgreSQL is installed")
 }
 
-fn as_postgres(program: &str) -> Command {
+pub fn as_postgres(program: &str) -> Command {
     let path = bindir().join(program);
     if !is_root() {
         return Command::new(path);

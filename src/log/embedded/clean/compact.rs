@@ -21,8 +21,6 @@ use crate::log::Retention;
 use crate::log::embedded::format::SectionHead;
 use crate::log::embedded::segment::Segment;
 
-/// Memory that the keys of one pass may take. More keys are cleaned in more passes.
-const KEY_MEMORY: u64 = 64 << 20;
 /// What a key takes in the table, about.
 const KEY_BYTES: u64 = 48;
 /// Batches are read in stretches of about this size.
@@ -77,12 +75,7 @@ struct Pass<'r> {
 
 /// Plans what compaction removes.
 pub(super) fn plan(run: &Run<'_>, plans: &mut BTreeMap<u64, Plan>) -> Result<()> {
-    let records = count(run)?;
-    plan_in(run, plans, (records * KEY_BYTES).div_ceil(KEY_MEMORY))
-}
-
-/// The same in so many passes.
-pub(super) fn plan_in(run: &Run<'_>, plans: &mut BTreeMap<u64, Plan>, parts: u64) -> Result<()> {
+    let parts = count(run)?.saturating_mul(KEY_BYTES).div_ceil(run.options.clean_memory.max(KEY_BYTES));
     let hashers = (RandomState::new(), RandomState::new());
     let age = i64::try_from(run.options.tombstone_age.as_micros()).unwrap_or(i64::MAX);
     for part in 0..parts {
@@ -108,7 +101,7 @@ fn count(run: &Run<'_>) -> Result<u64> {
     let (mut records, mut compacted) = (0, HashMap::new());
     for first in &run.sealed {
         let (mut segment, limit) = run.open(*first)?;
-        each_batch(&mut segment, limit, |_, _, directory| {
+        each_batch(&mut segment, limit, |_, directory| {
             for head in &directory.sections {
                 let topic = TopicPartition { topic: head.topic.into(), partition: head.partition };
                 let compact = match compacted.entry(topic) {
@@ -120,7 +113,6 @@ fn count(run: &Run<'_>) -> Result<u64> {
                 };
                 records += if compact { u64::from(head.count) } else { 0 };
             }
-            Ok(())
         })?;
     }
     Ok(records)
@@ -131,11 +123,10 @@ impl Pass<'_> {
     fn segment(&mut self, first: u64, plans: &mut BTreeMap<u64, Plan>) -> Result<()> {
         let (mut segment, limit) = self.run.open(first)?;
         let mut places = Vec::new();
-        each_batch(&mut segment, limit, |_, entry, directory| {
+        each_batch(&mut segment, limit, |entry, directory| {
             if self.run.standing(directory) == Standing::Visible && !directory.sections.is_empty() {
                 places.push((entry.at, entry.end()));
             }
-            Ok(())
         })?;
         let plan = plans.entry(first).or_default();
         segment.expect(0);

@@ -64,7 +64,7 @@ fn survey(
     limited: &mut BTreeMap<TopicPartition, Limited>,
 ) -> Result<()> {
     let (mut segment, limit) = run.open(first)?;
-    each_batch(&mut segment, limit, |_, _, directory| {
+    each_batch(&mut segment, limit, |_, directory| {
         let standing = run.standing(directory);
         for (number, head) in directory.sections.iter().enumerate() {
             if standing == Standing::Aborted {
@@ -89,6 +89,5 @@ fn survey(
                 });
             }
         }
-        Ok(())
     })
 }

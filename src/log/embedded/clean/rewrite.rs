@@ -14,7 +14,7 @@ use crate::log::embedded::format::{
 };
 use crate::log::embedded::fs::{File, Sequential};
 use crate::log::embedded::index::{self, Index};
-use crate::log::embedded::segment::{Entry, Segment};
+use crate::log::embedded::segment::{Entry, Segment, unsealed};
 
 /// The new file, as far as written.
 struct Rewrite<'r> {
@@ -59,7 +59,7 @@ fn write(
         at = entry.end();
     }
     if !sealed {
-        return Err(segment.corrupt(limit, "the segment is sealed, but its end is missing"));
+        return Err(segment.error(unsealed(limit)));
     }
     let len = rewrite.out.len();
     rewrite.out.finish().map_err(failed)?;
@@ -101,7 +101,6 @@ impl Rewrite<'_> {
 
     fn batch(&mut self, segment: &mut Segment, entry: &Entry, limit: u64) -> Result<()> {
         let mut directory = segment.directory(entry).map_err(|fault| segment.error(fault))?;
-        let chunk = directory.continued || directory.continues;
         let (mut heads, mut payloads) = (Vec::new(), Vec::new());
         let mut at = entry.payload_at();
         for (number, head) in directory.sections.iter().enumerate() {
@@ -118,7 +117,7 @@ impl Rewrite<'_> {
         }
         directory.sections = heads;
         let ends = directory.sections.iter().map(|head| (head.topic, head.partition, head.end()));
-        self.index.add(self.out.len(), directory.sequence, chunk, ends);
+        self.index.add(self.out.len(), directory.sequence, directory.ends_transaction(), ends);
         self.put(EntryKind::Batch, directory.payload(), |out| encode_batch(out, &directory))?;
         payloads.iter().try_for_each(|payload| self.out.write_all(payload)).map_err(failed)
     }

@@ -43,6 +43,8 @@ pub(in crate::log::embedded) struct Faults {
     pub short: bool,
     /// Renames fail.
     pub rename: bool,
+    /// Changes of files and names that still succeed; then power is gone.
+    pub steps: Option<u64>,
 }
 
 type Node = Arc<Mutex<Content>>;
@@ -102,6 +104,23 @@ impl Faulty {
         Faulty { inner: self.inner.clone(), life: inner.life }
     }
 
+    /// Another disk with the same files, as they are now.
+    pub fn copy(&self) -> Faulty {
+        let copy = Faulty::new(1);
+        for path in self.paths() {
+            copy.put(&path, self.read(&path));
+        }
+        copy
+    }
+
+    /// Puts a file there behind the log's back.
+    pub fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let mut inner = self.lock();
+        let node = Arc::new(Mutex::new(Content { now: bytes.clone(), durable: bytes }));
+        inner.names.insert(path.to_owned(), node.clone());
+        inner.durable.insert(path.to_owned(), node);
+    }
+
     /// Changes a file's bytes behind the log's back.
     pub fn edit(&self, path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
         let inner = self.lock();
@@ -125,6 +144,18 @@ impl Faulty {
     fn alive(&self) -> io::Result<MutexGuard<'_, Inner>> {
         let inner = self.lock();
         if inner.life == self.life { Ok(inner) } else { Err(io::Error::other("the machine crashed")) }
+    }
+
+    /// Before every change.
+    fn step(&self) -> io::Result<MutexGuard<'_, Inner>> {
+        let mut inner = self.alive()?;
+        if let Some(steps) = &mut inner.faults.steps {
+            if *steps == 0 {
+                return Err(io::Error::other("power is gone"));
+            }
+            *steps -= 1;
+        }
+        Ok(inner)
     }
 
     fn file(&self, node: Node) -> Arc<dyn File> {
@@ -198,7 +229,7 @@ impl Fs for Faulty {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         if inner.faults.room == Some(0) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -210,7 +241,7 @@ impl Fs for Faulty {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         if inner.faults.rename {
             return Err(io::Error::other("rename failed"));
         }
@@ -221,14 +252,14 @@ impl Fs for Faulty {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         inner.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         inner.pending.push(Change::Remove(path.to_owned()));
         Ok(())
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        let mut inner = self.alive()?;
+        let mut inner = self.step()?;
         let inner = &mut *inner;
         for change in inner.pending.drain(..) {
             apply(&mut inner.durable, change);
@@ -284,7 +315,7 @@ impl File for Handle {
     }
 
     fn write_at(&self, buffers: &[IoSlice<'_>], at: u64) -> io::Result<usize> {
-        let mut inner = self.disk.alive()?;
+        let mut inner = self.disk.step()?;
         if inner.faults.write {
             return Err(io::Error::other("write failed"));
         }
@@ -310,7 +341,7 @@ impl File for Handle {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let inner = self.disk.alive()?;
+        let inner = self.disk.step()?;
         if inner.faults.sync {
             return Err(io::Error::other("fsync failed"));
         }
@@ -320,7 +351,7 @@ impl File for Handle {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let _inner = self.disk.alive()?;
+        let _inner = self.disk.step()?;
         self.node.lock().unwrap().now.resize(len as usize, 0);
         Ok(())
     }

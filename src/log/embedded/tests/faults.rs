@@ -1,1 +1,168 @@
+//! Disks that are full or fail, and directories that are in use.
+
+use connector_api::Kind;
+
 use super::*;
+use crate::log::conformance::{all, keys, read_all};
+
+#[test]
+fn a_full_disk_fails_appends_and_lets_them_go_on_when_there_is_room() {
+    for room in 0..700 {
+        let disk = Faulty::new(room);
+        let log = open(&disk).unwrap();
+        let mut shop = Producer::new("shop");
+        shop.insert("a", 1);
+        append(&*log, shop.commit()).unwrap();
+        disk.set(Faults { room: Some(room), ..Faults::default() });
+        shop.insert("a", 2);
+        shop.insert("b", 3);
+        let error = append(&*log, shop.commit());
+        if let Err(error) = &error {
+            assert_eq!(error.kind(), Kind::Transient);
+            assert!(error.remedy().is_some_and(|remedy| remedy.contains("free space")), "{error:?}");
+        }
+        disk.set(Faults::default());
+        shop.insert("a", 4);
+        append(&*log, shop.commit()).unwrap();
+        let expected: &[(u64, u64)] = if error.is_ok() { &[(0, 1), (1, 2), (2, 4)] } else { &[(0, 1), (1, 4)] };
+        assert_eq!(keys(&wait(read_all(&*log, &all())), "a"), expected, "room {room}");
+        drop(log);
+        let log = open(&disk.crash()).unwrap();
+        assert_eq!(keys(&wait(read_all(&*log, &all())), "a"), expected, "room {room}");
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_while_segments_roll_loses_nothing() {
+    for room in (0..4000).step_by(37) {
+        let disk = Faulty::new(room);
+        let log = open(&disk).unwrap();
+        let mut shop = Producer::new("shop");
+        let mut expected = Vec::new();
+        disk.set(Faults { room: Some(room), ..Faults::default() });
+        for key in 0..40 {
+            if key == 30 {
+                disk.set(Faults::default());
+            }
+            shop.insert("a", key);
+            match append(&*log, shop.commit()) {
+                Ok(_) => expected.push(key),
+                Err(error) => assert!(error.kind() == Kind::Transient && key < 30, "{error:?}"),
+            }
+        }
+        let read = |log: &Embedded| -> Vec<u64> {
+            keys(&wait(read_all(log, &all())), "a").into_iter().map(|(_, key)| key).collect()
+        };
+        assert_eq!(read(&log), expected, "room {room}");
+        drop(log);
+        assert_eq!(read(&open(&disk.crash()).unwrap()), expected, "room {room}");
+    }
+}
+
+#[test]
+fn after_a_failed_fsync_or_write_everything_is_refused() {
+    for (sync, write) in [(true, false), (false, true)] {
+        let disk = Faulty::new(3);
+        let log = open(&disk).unwrap();
+        let mut shop = Producer::new("shop");
+        shop.insert("a", 1);
+        append(&*log, shop.commit()).unwrap();
+        disk.set(Faults { sync, write, ..Faults::default() });
+        shop.insert("a", 2);
+        assert!(append(&*log, shop.commit()).is_err());
+        disk.set(Faults::default());
+        shop.insert("a", 3);
+        let error = append(&*log, shop.commit()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(log.status().poisoned.is_some());
+        assert!(wait(log.clean()).is_err());
+        // Nothing of the failed batch is seen, and the log opens again.
+        assert_eq!(keys(&wait(read_all(&*log, &all())), "a"), [(0, 1)]);
+        assert!(wait(log.close()).is_err());
+        let log = open(&disk).unwrap();
+        let read = keys(&wait(read_all(&*log, &all())), "a");
+        assert!(read.starts_with(&[(0, 1)]) && read.len() <= 2, "{read:?}");
+    }
+}
+
+#[test]
+fn a_segment_that_may_or_may_not_exist_is_a_failure() {
+    let disk = Faulty::new(3);
+    let log = open(&disk).unwrap();
+    let mut shop = Producer::new("shop");
+    disk.set(Faults { rename: true, ..Faults::default() });
+    let failed = (0..100).map(|key| {
+        shop.insert("a", key);
+        append(&*log, shop.commit())
+    });
+    assert!(failed.filter_map(Result::err).count() > 50);
+    assert!(log.status().poisoned.is_some());
+    drop(log);
+    let log = open(&disk.crash()).unwrap();
+    let read = keys(&wait(read_all(&*log, &all())), "a");
+    shop.insert("a", 1000);
+    append(&*log, shop.commit()).unwrap();
+    assert_eq!(read.len() + 1, keys(&wait(read_all(&*log, &all())), "a").len());
+}
+
+#[test]
+fn a_second_writer_is_refused_and_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Embedded::open(Options::new(dir.path())).unwrap();
+    let error = Embedded::open(Options::new(dir.path())).unwrap_err();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    // Reading needs no lock and refuses to write.
+    let reader = Embedded::open_read_only(dir.path()).unwrap();
+    assert!(append(&*reader, Producer::new("p").empty(b"x")).is_err());
+    wait(log.close()).unwrap();
+    Embedded::open(Options::new(dir.path())).unwrap();
+    let none = tempfile::tempdir().unwrap();
+    assert_eq!(Embedded::open_read_only(none.path()).unwrap_err().kind(), Kind::Config);
+    assert_eq!(std::fs::read_dir(none.path()).unwrap().count(), 0, "reading made something (I6)");
+}
+
+#[test]
+fn group_offsets_survive_closing_and_crashing() {
+    let disk = Faulty::new(9);
+    let log = open(&disk).unwrap();
+    let mut cursor = Cursor::start(log.id());
+    cursor.advance(&connector_api::TopicPartition::first("a"), 5);
+    log.commit_group("g", &cursor).unwrap();
+    log.register_group("registered", &all()).unwrap();
+    wait(log.close()).unwrap();
+    drop(log);
+    let log = open(&disk.crash()).unwrap();
+    assert_eq!(log.groups().keys().collect::<Vec<_>>(), ["g", "registered"]);
+    assert_eq!(log.groups()["g"], cursor);
+    log.forget_group("g").unwrap();
+    drop(log);
+    assert_eq!(open(&disk.crash()).err().map(|error| error.to_string()), None);
+}
+
+#[test]
+fn an_interval_loses_only_what_was_not_synced() {
+    let disk = Faulty::new(11);
+    let log = open_with(&disk, |options| options.sync = Sync::Interval(std::time::Duration::from_secs(3600))).unwrap();
+    let mut shop = Producer::new("shop");
+    for key in 0..3 {
+        shop.insert("a", key);
+        append(&*log, shop.commit()).unwrap();
+    }
+    assert_eq!(keys(&wait(read_all(&*log, &all())), "a").len(), 3);
+    let cursor = {
+        let mut cursor = Cursor::start(log.id());
+        cursor.advance(&connector_api::TopicPartition::first("a"), 3);
+        cursor
+    };
+    // A crash of the process keeps everything; one of the machine keeps some beginning of it.
+    let crashed = disk.crash();
+    drop(log);
+    let log = open(&crashed).unwrap();
+    let read = keys(&wait(read_all(&*log, &all())), "a");
+    assert!([(0, 0), (1, 1), (2, 2)].starts_with(&read));
+    if read.len() < 3 {
+        let mut reader = log.subscribe(all(), cursor).unwrap();
+        assert_eq!(wait(reader.next(1)).unwrap_err().kind(), Kind::Lost, "what the log lost is not passed over");
+    }
+}

@@ -24,8 +24,21 @@ enum Step {
     Clean,
     Reopen,
     Crash,
+    /// The disk is full after so many bytes; later there is room again.
+    Full { room: u64, pipelined: usize },
+    /// Writes fail, or fsyncs, or the machine crashes after so many operations, while a group is appended.
+    Break { how: Failure, pipelined: usize },
+    /// The machine crashes while cleaning, after so many operations.
+    BreakClean { steps: u64 },
     /// The first sink reads some.
     Read { bytes: usize },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    Write,
+    Sync,
+    Steps(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -58,8 +71,15 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Clean),
         1 => Just(Step::Reopen),
         1 => Just(Step::Crash),
+        1 => (0..900u64, 0..3usize).prop_map(|(room, pipelined)| Step::Full { room, pipelined }),
+        1 => (failure(), 0..3usize).prop_map(|(how, pipelined)| Step::Break { how, pipelined }),
+        2 => (0..60u64).prop_map(|steps| Step::BreakClean { steps }),
         3 => (1..3000usize).prop_map(|bytes| Step::Read { bytes }),
     ]
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    prop_oneof![Just(Failure::Write), Just(Failure::Sync), (0..20u64).prop_map(Failure::Steps)]
 }
 
 /// Rows by table and key: the text of each.
@@ -107,6 +127,9 @@ impl Sink {
     }
 }
 
+/// The position of a batch, and the rows after it.
+type Attempt = (Option<Position>, Rows);
+
 struct World {
     disk: Faulty,
     log: Option<Arc<Embedded>>,
@@ -114,8 +137,6 @@ struct World {
     /// What the database holds, and what it held when the open transaction began.
     rows: Rows,
     committed: Rows,
-    /// Taken, not committed yet: a chunk of it is in the log.
-    chunks: bool,
     texts: u64,
     sink: Sink,
     cursor: Cursor,
@@ -132,7 +153,6 @@ impl World {
             shop: Producer::new("shop"),
             rows: Rows::new(),
             committed: Rows::new(),
-            chunks: false,
             texts: 0,
             sink: Sink::default(),
             cursor: Cursor::start(LogId(0)),
@@ -152,16 +172,26 @@ impl World {
         let settings = self.settings;
         let log = open_with(&self.disk, |options| {
             options.compression = if settings & 2 != 0 { Compression::Lz4 } else { Compression::None };
+            options.clean_memory = if settings & 8 != 0 { 96 } else { 64 << 20 };
             options.clean_percent = if settings & 4 != 0 { 60 } else { 0 };
         });
         self.log = Some(log.unwrap());
         self.restart();
     }
 
+    fn crash(&mut self) {
+        self.disk = self.disk.crash();
+        self.disk.set(self.faults());
+        self.log = None;
+        self.open();
+        assert_eq!(self.log().shared.state().open.len(), 0);
+    }
+
     fn restart(&mut self) {
+        let transactions = self.shop.transactions;
         self.shop = Producer::new("shop");
+        self.shop.transactions = transactions;
         self.rows = self.committed.clone();
-        self.chunks = false;
     }
 
     /// A change that the database can make to the rows that it has.
@@ -204,9 +234,23 @@ impl World {
             Step::Chunk => {
                 let chunk = self.shop.chunk();
                 append(self.log(), chunk).unwrap();
-                self.chunks = true;
             }
-            Step::Commit { pipelined } => self.commit(*pipelined),
+            Step::Commit { pipelined } => assert!(self.commit(*pipelined).0.is_none()),
+            Step::Full { room, pipelined } => {
+                self.disk.set(Faults { room: Some(*room), ..self.faults() });
+                let (error, _) = self.commit(*pipelined);
+                self.disk.set(self.faults());
+                if let Some(error) = error {
+                    assert_eq!(error.kind(), connector_api::Kind::Transient, "{error}");
+                    self.restart();
+                }
+            }
+            Step::Break { how, pipelined } => self.break_disk(*how, *pipelined),
+            Step::BreakClean { steps } => {
+                self.disk.set(Faults { steps: Some(*steps), ..self.faults() });
+                let _ = wait(self.log().clean());
+                self.crash();
+            }
             Step::Restart => self.restart(),
             Step::Clean => drop(wait(self.log().clean()).unwrap()),
             Step::Reopen => {
@@ -216,35 +260,70 @@ impl World {
                 self.log = None;
                 self.open();
             }
-            Step::Crash => {
-                self.disk = self.disk.crash();
-                self.log = None;
-                self.open();
-                assert_eq!(self.log().state_of_open_transactions(), 0);
-            }
+            Step::Crash => self.crash(),
             Step::Read { bytes } => self.read(*bytes),
         }
     }
 
-    fn commit(&mut self, pipelined: usize) {
+    /// Appends the open transaction and more, and gives the first error, and what each append would have made of the rows.
+    fn commit(&mut self, pipelined: usize) -> (Option<Error>, Vec<Attempt>) {
         let mut batches = vec![self.shop.commit()];
+        let mut attempts = vec![(batches[0].position.clone(), self.rows.clone())];
         for key in 0..pipelined {
             self.edit(&Edit::Insert { table: key % 2, key: key as u64 });
             batches.push(self.shop.commit());
+            attempts.push((batches[key + 1].position.clone(), self.rows.clone()));
         }
-        let last = batches.last().unwrap().position.clone();
         let log = self.log.clone().unwrap();
-        wait(async {
+        let results: Vec<Result<u64>> = wait(async {
             let mut commits = Vec::new();
             for batch in batches {
                 commits.push(log.append(batch).await.unwrap());
             }
+            let mut results = Vec::new();
             for commit in commits {
-                commit.await.unwrap();
+                results.push(commit.await);
             }
+            results
         });
-        assert_eq!(log.position("shop"), last);
-        (self.committed, self.chunks) = (self.rows.clone(), false);
+        let mut failed = None;
+        for (result, (position, rows)) in results.into_iter().zip(&attempts) {
+            match result {
+                Ok(_) => {
+                    assert!(failed.is_none(), "a batch stands in the log without the one before it");
+                    self.committed.clone_from(rows);
+                    assert!(log.position("shop").is_some_and(|known| Some(known.as_bytes()) >= position.as_ref().map(Position::as_bytes)));
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        (failed, attempts)
+    }
+
+    fn faults(&self) -> Faults {
+        Faults { short: self.settings & 1 != 0, ..Faults::default() }
+    }
+
+    /// Appends onto a disk that fails. Afterwards a batch may be there although its append failed, but none without the
+    /// one before it.
+    fn break_disk(&mut self, how: Failure, pipelined: usize) {
+        self.disk.set(match how {
+            Failure::Write => Faults { write: true, ..self.faults() },
+            Failure::Sync => Faults { sync: true, ..self.faults() },
+            Failure::Steps(steps) => Faults { steps: Some(steps), ..self.faults() },
+        });
+        let (error, attempts) = self.commit(pipelined);
+        if error.is_some() {
+            self.edit(&Edit::Insert { table: 0, key: 0 });
+            let batch = self.shop.commit();
+            assert!(append(self.log(), batch).is_err(), "appends go on after a failure (I7)");
+        }
+        self.crash();
+        let position = self.log().position("shop");
+        if let Some((_, rows)) = attempts.into_iter().find(|(attempt, _)| *attempt == position) {
+            self.committed = rows;
+        }
+        self.restart();
     }
 
     /// The sink reads once, applies, and stores its cursor. It stops between transactions only, as sinks do.
@@ -275,19 +354,13 @@ impl World {
     }
 }
 
-impl Embedded {
-    fn state_of_open_transactions(&self) -> usize {
-        self.shared.state().open.len()
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn it_does_what_the_model_does(
         seed: u64,
-        settings in 0..8u8,
+        settings in 0..16u8,
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut world = World::new(seed, settings);
@@ -298,9 +371,7 @@ proptest! {
         wait(world.log().clean()).unwrap();
         wait(world.log().clean()).unwrap();
         world.check();
-        world.disk = world.disk.crash();
-        world.log = None;
-        world.open();
+        world.crash();
         world.check();
     }
 }
