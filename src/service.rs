@@ -267,8 +267,9 @@ fn deliver(
     let policy = ErrorPolicy { retries_max, dead_letter: sink.rules.on_error.dead_letter };
     let handle = SinkHandle { status: status.clone(), subscription: subscription.clone(), commands };
     let (owned, config) = (name.to_owned(), config.clone());
+    let shared = mapping.clone();
     let make = move || match config.sinks.get(&owned) {
-        Some(sink) => registry::sink(&owned, sink, mapping.clone()),
+        Some(sink) => registry::sink(&owned, sink, shared.clone()),
         None => Err(Error::config(format!("no sink {owned}"))),
     };
     let deliver = Deliver {
@@ -276,6 +277,7 @@ fn deliver(
         make: Box::new(make),
         log: log.clone(),
         subscription,
+        mapping,
         policy,
         dead_letters: dead_letters.clone(),
         status,

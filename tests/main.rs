@@ -1,7 +1,19 @@
 //! The integration tests: one binary, real servers.
 #![allow(missing_docs)]
 
+mod commands;
 mod crash;
+mod examples;
+mod full;
 mod harness;
+mod huge;
+mod identity;
+mod idle;
+mod isolation;
 mod pipeline;
+mod refusals;
 mod support;
+mod tidy;
+mod tls;
+mod types;
+mod versions;

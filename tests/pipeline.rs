@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::support::postgres::{Options, Postgres};
+use crate::support::postgres::{Options, Postgres, free_port};
 use crate::support::process::Millstream;
 use crate::support::sqlite;
 use crate::support::workdir::Workdir;
@@ -16,10 +16,7 @@ pub fn config(dir: &Workdir, rest: &str) -> PathBuf {
 }
 
 pub fn config_named(dir: &Workdir, name: &str, rest: &str) -> PathBuf {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|on| on.local_addr())
-        .expect("a free port")
-        .port();
+    let port = free_port();
     dir.write(name, format!("log: {{path: ./data}}\nadmin: {{listen: \"127.0.0.1:{port}\"}}\n{rest}"))
 }
 

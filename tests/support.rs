@@ -4,8 +4,11 @@
 
 pub use throwaway_servers::postgres;
 
+pub mod command;
+pub mod http;
 pub mod process;
 pub mod seed;
+pub mod shop;
 pub mod skip;
 pub mod sqlite;
 pub mod workdir;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_api::record::{Attributes, Record};
+use connector_api::value::put_row;
 use connector_api::{Change, Error, Incoming, Result, Schema, TopicPartition, Transaction};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -188,6 +189,20 @@ impl DeadLetters {
         count.map(|count| count as u64).map_err(unreadable)
     }
 
+    /// Removes what was overtaken: the letters of a topic-partition before `offset`. Returns how many there were.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn remove_before(&self, sink: &str, topic: &TopicPartition, offset: u64) -> Result<u64> {
+        let removed = self.lock().execute(
+            "DELETE FROM dead_letters WHERE sink = ?1 AND topic = ?2 AND partition = ?3 AND \"offset\" < ?4",
+            params![sink, &*topic.topic, topic.partition, offset as i64],
+        );
+        removed
+            .map(|count| count as u64)
+            .map_err(|error| Error::transient("remove dead letters").caused_by(error))
+    }
+
     /// Removes letters of a sink. Returns how many there were.
     ///
     /// # Errors
@@ -233,22 +248,27 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Whether a record must wait: its key has a letter.
+    /// Whether a record must wait: its key has a letter, or the key that an update takes the row from.
     #[inline]
     pub fn holds(&self, incoming: &Incoming<'_>) -> bool {
-        if self.keys.is_empty() {
-            return false;
-        }
-        let key = incoming.change.record.key;
-        key.is_some_and(|key| self.keys.contains(&(incoming.topic.clone(), key.to_vec())))
+        !self.keys.is_empty() && keys(incoming).any(|key| self.keys.contains(&(incoming.topic.clone(), key)))
     }
 
-    /// From now on the record's key waits.
+    /// From now on the record's key waits; for an update that moves a row, both its keys.
     pub fn add(&mut self, incoming: &Incoming<'_>) {
-        if let Some(key) = incoming.change.record.key {
-            self.keys.insert((incoming.topic.clone(), key.to_vec()));
-        }
+        self.keys.extend(keys(incoming).map(|key| (incoming.topic.clone(), key)));
     }
+}
+
+/// The keys that a record is about, as the log encodes them.
+fn keys(incoming: &Incoming<'_>) -> impl Iterator<Item = Vec<u8>> {
+    // One that does not decode is refused where it is applied.
+    let old = incoming.change.old_key().ok().flatten().map(|values| {
+        let mut key = Vec::new();
+        put_row(&mut key, values.into_iter());
+        key
+    });
+    incoming.change.record.key.map(<[u8]>::to_vec).into_iter().chain(old)
 }
 
 fn unreadable(error: rusqlite::Error) -> Error {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_api::{Change, Cursor, Delivery, Encoding, Error, Incoming, Kind, Result, Sink};
+use connector_api::{
+    Change, Cursor, Delivery, Encoding, Error, Incoming, Kind, Mapping, OnDelete, Op, Result, Sink,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -43,6 +45,8 @@ pub struct Deliver {
     pub log: Arc<dyn Log>,
     /// Which topics.
     pub subscription: Subscription,
+    /// What becomes of each topic in the target.
+    pub mapping: Mapping,
     /// What to do when it fails.
     pub policy: ErrorPolicy,
     /// Where records go that cannot be applied.
@@ -225,6 +229,7 @@ impl Session<'_> {
                 }
                 self.set_aside(incoming, &error.to_string())
             }
+            Ok(()) if incoming.change.op == Op::Truncate => self.forget_before(incoming),
             applied => applied,
         }
     }
@@ -236,6 +241,23 @@ impl Session<'_> {
         let mut status = self.deliver.status.lock();
         status.dead_letters = self.deliver.dead_letters.count(&self.deliver.name)?;
         warn!(sink = %self.deliver.name, topic = %incoming.topic, offset = incoming.change.record.offset, "dead letter: {why}");
+        Ok(())
+    }
+
+    /// Letters from before a truncate must not bring their rows back. Gone before the commit: if that fails, the
+    /// truncate is delivered again.
+    #[cold]
+    fn forget_before(&mut self, incoming: &Incoming<'_>) -> Result<()> {
+        let rule = self.deliver.mapping.rule(&incoming.topic.topic);
+        if rule.is_some_and(|rule| rule.on_delete == OnDelete::Ignore) {
+            return Ok(());
+        }
+        let (name, offset) = (&self.deliver.name, incoming.change.record.offset);
+        let forgotten = self.deliver.dead_letters.remove_before(name, incoming.topic, offset)?;
+        if forgotten > 0 {
+            info!(sink = %name, topic = %incoming.topic, offset, forgotten, "a truncate ended dead letters");
+            self.recount()?;
+        }
         Ok(())
     }
 
@@ -318,6 +340,8 @@ impl Session<'_> {
                     applied += 1;
                 }
                 Err(error) if error.kind() == Kind::Data => {
+                    // What failed may have begun a transaction, and its lock on the target.
+                    self.sink.rollback().await?;
                     self.deliver.dead_letters.put(&name, &incoming, &error.to_string())?;
                     waiting.add(&incoming);
                 }

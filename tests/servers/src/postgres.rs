@@ -267,9 +267,9 @@ fn signal(process: &Child, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
-/// A TCP port that nothing listens on, below the range that outgoing connections are given: a server that restarts
+/// A TCP port that nothing listens on (the millstream under test may have one, too), below the range that outgoing connections are given: a server that restarts
 /// finds it free again. Each call gives another one.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
