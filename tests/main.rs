@@ -3,6 +3,7 @@
 
 mod commands;
 mod crash;
+mod evolve;
 mod examples;
 mod full;
 mod harness;
@@ -12,8 +13,10 @@ mod idle;
 mod isolation;
 mod pipeline;
 mod refusals;
+mod sinks;
 mod support;
 mod tidy;
 mod tls;
+mod transactions;
 mod types;
 mod versions;

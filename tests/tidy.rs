@@ -176,8 +176,8 @@ fn functions_fit_a_screen() {
                 continue;
             }
             // As rustfmt writes it: a body ends at the first brace that stands as far left as the function.
-            let ends =
-                |line: &&str| line.len() > indent && &line[..=indent] == format!("{}}}", " ".repeat(indent));
+            let close = format!("{}}}", " ".repeat(indent));
+            let ends = |line: &&str| line.starts_with(&close);
             let declared = lines[at..].iter().position(|line| line.trim_end().ends_with([';', '{', '}']));
             let open = declared.is_some_and(|offset| lines[at + offset].trim_end().ends_with('{'));
             if let Some(length) = lines[at..].iter().position(ends).filter(|_| open) {
