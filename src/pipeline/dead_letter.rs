@@ -100,35 +100,41 @@ impl DeadLetters {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a record aside. Durable when it returns; the same record twice is one letter.
+    /// Puts a record aside. Durable when it returns; the same record twice is one letter, and false.
     ///
     /// # Errors
     /// [`connector_api::Kind::Transient`] when it cannot be written: the record must then not be passed over.
-    pub fn put(&self, sink: &str, incoming: &Incoming<'_>, error: &str) -> Result<()> {
+    pub fn put(&self, sink: &str, incoming: &Incoming<'_>, error: &str) -> Result<bool> {
         let mut schema = Vec::new();
         incoming.change.schema.encode(&mut schema);
         let record = &incoming.change.record;
-        self.lock()
-            .execute(
+        let written = || {
+            let connection = self.lock();
+            let mut statement = connection.prepare_cached(
                 "INSERT INTO dead_letters VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1)
-                 ON CONFLICT DO UPDATE SET error = excluded.error, failed_us = excluded.failed_us, attempts = attempts + 1",
-                params![
-                    sink,
-                    &*incoming.topic.topic,
-                    incoming.topic.partition,
-                    record.offset as i64,
-                    record.key,
-                    record.attributes.0,
-                    record.value,
-                    schema,
-                    incoming.transaction.id as i64,
-                    incoming.transaction.timestamp_us,
-                    error,
-                    now_us(),
-                ],
-            )
-            .map_err(|error| Error::transient("write dead letter").caused_by(error))?;
-        Ok(())
+                 ON CONFLICT DO UPDATE SET error = excluded.error, failed_us = excluded.failed_us, attempts = attempts + 1
+                 RETURNING attempts",
+            )?;
+            let mut rows = statement.query(params![
+                sink,
+                &*incoming.topic.topic,
+                incoming.topic.partition,
+                record.offset as i64,
+                record.key,
+                record.attributes.0,
+                record.value,
+                schema,
+                incoming.transaction.id as i64,
+                incoming.transaction.timestamp_us,
+                error,
+                now_us(),
+            ])?;
+            let attempts: i64 = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?.get(0)?;
+            // The commit, and its errors, come with the end of the rows.
+            rows.next()?;
+            Ok(attempts == 1)
+        };
+        written().map_err(|error: rusqlite::Error| Error::transient("write dead letter").caused_by(error))
     }
 
     /// The keys of a sink that have letters waiting.

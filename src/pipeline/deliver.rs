@@ -236,10 +236,9 @@ impl Session<'_> {
 
     /// The letter is durable here, before the commit that moves the cursor past its record.
     fn set_aside(&mut self, incoming: &Incoming<'_>, why: &str) -> Result<()> {
-        self.deliver.dead_letters.put(&self.deliver.name, incoming, why)?;
+        let new = self.deliver.dead_letters.put(&self.deliver.name, incoming, why)?;
         self.blocked.add(incoming);
-        let mut status = self.deliver.status.lock();
-        status.dead_letters = self.deliver.dead_letters.count(&self.deliver.name)?;
+        self.deliver.status.lock().dead_letters += u64::from(new);
         warn!(sink = %self.deliver.name, topic = %incoming.topic, offset = incoming.change.record.offset, "dead letter: {why}");
         Ok(())
     }
