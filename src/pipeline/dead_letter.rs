@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_api::record::{Attributes, Record};
-use connector_api::value::put_row;
+use connector_api::put_row;
 use connector_api::{Change, Error, Incoming, Result, Schema, TopicPartition, Transaction};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
