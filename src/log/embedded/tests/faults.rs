@@ -172,3 +172,22 @@ fn an_interval_loses_only_what_was_not_synced() {
         );
     }
 }
+
+/// A segment whose first append failed has no batch, and the next segment would have its name.
+#[test]
+fn a_segment_whose_first_append_failed_is_not_left() {
+    let disk = Faulty::new(1);
+    let log = open(&disk).unwrap();
+    let mut shop = Producer::new("shop");
+    disk.set(Faults { room: Some(0), ..Faults::default() });
+    shop.insert("a", 1);
+    assert!(append(&*log, shop.commit()).is_err());
+    disk.set(Faults::default());
+    for _ in 0..2 {
+        (0..100).for_each(|key| shop.insert("a", key));
+        append(&*log, shop.commit()).unwrap();
+    }
+    assert_eq!(segment_paths(&disk).len(), 2);
+    wait(log.clean()).unwrap();
+    assert_eq!(keys(&wait(read_all(&*log, &all())), "a").last(), Some(&(199, 99)));
+}
