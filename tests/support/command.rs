@@ -96,7 +96,7 @@ pub fn until_caught_up(directory: &Path, config: &Path) -> Said {
     millstream(directory, &["run", config.to_str().expect("UTF-8"), "--until-caught-up"])
 }
 
-/// Runs a command that goes on for ever until `enough` of its stdout, then interrupts it. Returns stdout.
+/// Runs a command that goes on for ever until `enough` of its stdout, then ends it. Returns stdout.
 pub fn until_it_prints(directory: &Path, args: &[&str], enough: impl Fn(&str) -> bool) -> String {
     let own = own(directory);
     let mut command = Millstream::command(directory);
@@ -105,7 +105,8 @@ pub fn until_it_prints(directory: &Path, args: &[&str], enough: impl Fn(&str) ->
     let out = own.path().join("command.out");
     let printed = || fs::read_to_string(&out).unwrap_or_default();
     process.wait_until("it prints enough", PATIENCE, || enough(&printed()));
-    process.signal(Signal::INT);
+    // Not SIGINT, which a shell makes its background jobs ignore.
+    process.signal(Signal::TERM);
     process.wait(PATIENCE);
     process.stdout()
 }

@@ -197,7 +197,6 @@ fn replay(fs: &dyn Fs, path: &Path, id: LogId, first: u64, access: Access) -> Re
         first,
         end: replay.end,
         index: Arc::new(RwLock::new(replay.index)),
-        batches: replay.batches,
         sealed: replay.sealed,
         lock: None,
     };
@@ -224,7 +223,6 @@ pub(super) struct Replay {
     pub index: Index,
     /// The byte after the last sound entry.
     pub end: u64,
-    pub batches: u64,
     pub sealed: bool,
     /// Bytes behind `end` that are no entry, and why.
     pub torn: Option<(u64, String)>,
@@ -345,7 +343,6 @@ impl Replay {
                 topic.bytes = topic.bytes.saturating_add(head.raw);
             }
         }
-        self.batches += 1;
         Ok(())
     }
 }

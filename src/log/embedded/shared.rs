@@ -78,7 +78,6 @@ pub(super) struct Opened {
     pub first: u64,
     pub end: u64,
     pub index: Arc<RwLock<Index>>,
-    pub batches: u64,
     pub sealed: bool,
     pub lock: Option<Box<dyn Lock>>,
 }

@@ -65,8 +65,6 @@ pub(super) struct Writer {
     durable: u64,
     /// When the last fsync was.
     synced: Instant,
-    /// Batches in this segment.
-    batches: u64,
     /// The segment is sealed, and its successor could not be made yet.
     sealed: bool,
     /// The last entry is a mark.
@@ -99,7 +97,6 @@ impl Writer {
             end: opened.end,
             durable: opened.end,
             synced: Instant::now(),
-            batches: opened.batches,
             sealed: opened.sealed,
             marked: false,
             _lock: opened.lock,
@@ -206,7 +203,9 @@ impl Writer {
             return Err(overtaken(&batch.producer));
         }
         let size = group.len() + batch.len() as u64;
-        if self.sealed || (self.batches > 0 && self.end + size > self.options.segment_size) {
+        // A segment without a batch is never left: the next one would have its name.
+        let holds_batches = self.ahead.next > self.first;
+        if self.sealed || (holds_batches && self.end + size > self.options.segment_size) {
             self.flush(group)?;
             self.roll()?;
             group.begin(self.salt, self.end, self.durable);
@@ -217,7 +216,6 @@ impl Writer {
         }
         let notes = self.ahead.admit(batch, now_us())?;
         notes.into_iter().for_each(|note| group.add(note));
-        self.batches += 1;
         Ok(self.ahead.next - 1)
     }
 
@@ -369,7 +367,7 @@ impl Writer {
         segments.active = Active { first: header.first, end, index: self.index.clone() };
         drop(segments);
         (self.file, self.first, self.salt) = (file, header.first, Salt::new(header.log, header.first));
-        (self.end, self.durable, self.batches, self.sealed, self.marked) = (end, end, 0, false, true);
+        (self.end, self.durable, self.sealed, self.marked) = (end, end, false, true);
         Ok(())
     }
 

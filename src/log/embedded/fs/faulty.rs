@@ -104,6 +104,15 @@ impl Faulty {
         Faulty { inner: self.inner.clone(), life: inner.life }
     }
 
+    /// The disk after the process died: everything that was written is there, and durable is only what was before.
+    pub fn kill(&self) -> Faulty {
+        let mut inner = self.lock();
+        inner.life += 1;
+        inner.locked = false;
+        inner.faults = Faults::default();
+        Faulty { inner: self.inner.clone(), life: inner.life }
+    }
+
     /// Another disk with the same files, as they are now.
     pub fn copy(&self) -> Faulty {
         let copy = Faulty::new(1);

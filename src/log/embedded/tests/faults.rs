@@ -182,3 +182,77 @@ fn a_cursor_beyond_the_end_is_not_passed_over() {
     let mut reader = log.subscribe(all(), cursor).unwrap();
     assert_eq!(wait(reader.next(1)).unwrap_err().kind(), Kind::Lost);
 }
+
+/// A segment whose first append failed has no batch, and the next segment would have its name.
+#[test]
+fn a_segment_whose_first_append_failed_is_not_left() {
+    let disk = Faulty::new(1);
+    let log = open(&disk).unwrap();
+    let mut shop = Producer::new("shop");
+    disk.set(Faults { room: Some(0), ..Faults::default() });
+    shop.insert("a", 1);
+    assert!(append(&*log, shop.commit()).is_err());
+    disk.set(Faults::default());
+    for _ in 0..2 {
+        (0..100).for_each(|key| shop.insert("a", key));
+        append(&*log, shop.commit()).unwrap();
+    }
+    assert_eq!(segment_paths(&disk).len(), 2);
+    wait(log.clean()).unwrap();
+    assert_eq!(keys(&wait(read_all(&*log, &all())), "a").last(), Some(&(199, 99)));
+}
+
+/// A producer appends several batches before it looks at the first commit. When that one failed, the next must not stand in
+/// the log without it, also when there is room again.
+#[test]
+fn no_batch_overtakes_a_failed_one() {
+    let disk = Faulty::new(1);
+    let log = open(&disk).unwrap();
+    let (mut shop, mut other) = (Producer::new("shop"), Producer::new("other"));
+    disk.set(Faults { room: Some(0), ..Faults::default() });
+    shop.insert("a", 1);
+    let first = wait(log.append(shop.commit())).unwrap();
+    other.insert("b", 1);
+    // Processed after the first one, so that one has failed by now; nobody has looked.
+    assert!(append(&*log, other.commit()).is_err());
+    disk.set(Faults::default());
+    shop.insert("a", 2);
+    assert_eq!(append(&*log, shop.commit()).unwrap_err().kind(), Kind::Transient);
+    other.insert("b", 2);
+    append(&*log, other.commit()).unwrap();
+    assert!(wait(first).is_err());
+    shop.insert("a", 3);
+    append(&*log, shop.commit()).unwrap();
+    // A commit that is dropped unread was given up: it holds nothing back.
+    disk.set(Faults { room: Some(0), ..Faults::default() });
+    shop.insert("a", 4);
+    drop(wait(log.append(shop.commit())).unwrap());
+    other.insert("b", 3);
+    assert!(append(&*log, other.commit()).is_err());
+    disk.set(Faults::default());
+    shop.insert("a", 5);
+    append(&*log, shop.commit()).unwrap();
+    assert_eq!(keys(&wait(read_all(&*log, &all())), "a"), [(0, 3), (1, 5)]);
+}
+
+/// After the process died, the page cache may hold what the disk does not. What is read out of it is about to be confirmed
+/// upstream (I1), so opening makes it durable first.
+#[test]
+fn what_opening_finds_is_durable() {
+    for seed in 0..20 {
+        let disk = Faulty::new(seed);
+        let hours = std::time::Duration::from_secs(3600);
+        let log = open_with(&disk, |options| options.sync = Sync::Interval(hours)).unwrap();
+        let mut shop = Producer::new("shop");
+        shop.insert("a", 1);
+        append(&*log, shop.commit()).unwrap();
+        let disk = disk.kill();
+        drop(log);
+        let log = open(&disk).unwrap();
+        let found = log.position("shop");
+        assert!(found.is_some());
+        let disk = disk.crash();
+        drop(log);
+        assert_eq!(open(&disk).unwrap().position("shop"), found);
+    }
+}
