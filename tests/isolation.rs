@@ -59,6 +59,11 @@ fn a_locked_target_delays_nobody_else() {
     assert!(sink(&config, "two")["lag"]["records"].as_u64().is_some_and(|records| records > 0));
     running.wait_until("it is seen to fail", PATIENCE, || sink(&config, "two")["state"] == "retrying");
     assert!(started.elapsed() < Duration::from_secs(15), "seen after {:?}", started.elapsed());
+    // It stays so while it tries again and waits for the lock again: whoever looks at any time sees it.
+    for _ in 0..60 {
+        assert_eq!(sink(&config, "two")["state"], "retrying");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let failed = sink(&config, "two");
     let message = failed["failure"]["message"].as_str().expect("a message");
     assert!(message.contains("locked"), "{failed}");

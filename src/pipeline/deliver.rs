@@ -107,9 +107,14 @@ impl Deliver {
         let cursor = sink.start(self.log.id()).await?.unwrap_or_else(|| Cursor::start(self.log.id()));
         self.log.commit_group(&self.name, &cursor)?;
         let reader = self.log.subscribe(self.subscription.clone(), cursor.clone())?;
+        let behind = self.is_behind(&cursor);
         {
             let mut status = self.status.lock();
-            status.state = State::Running;
+            // After a failure, opening the target proves little (a locked one opens): the first commit does.
+            if backoff.failures() == 0 || !behind {
+                status.state = State::Running;
+                status.failure = None;
+            }
             status.cursor = Some(cursor.clone());
             status.dead_letters = self.dead_letters.count(&self.name)?;
         }
@@ -119,6 +124,12 @@ impl Deliver {
             Session { deliver: self, sink, reader, cursor, blocked, group: Group::default(), backoff };
         session.run(shutdown).await?;
         session.sink.stop().await
+    }
+
+    fn is_behind(&self, cursor: &Cursor) -> bool {
+        let topics = self.log.topics();
+        let mut wanted = topics.iter().filter(|topic| self.subscription.wants(&topic.topic.topic));
+        wanted.any(|topic| cursor.get(&topic.topic).max(topic.earliest) < topic.end)
     }
 }
 
