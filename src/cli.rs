@@ -55,7 +55,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
     let settings = Settings::load()?;
     let load = |path: &ConfigPath| {
         Config::load(&path.path, &settings).map_err(|error| {
-            eprint!("{}", error.render(io::stderr().is_terminal()));
+            eprintln!("{}", error.render(io::stderr().is_terminal()));
             Error::config(format!("{} in the configuration", plural(error.count(), "error")))
         })
     };

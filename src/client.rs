@@ -114,6 +114,21 @@ fn kind(name: &str) -> Kind {
         .unwrap_or(Kind::Transient)
 }
 
+/// A name as one segment of a path: names of tables may hold a slash, a question mark, anything.
+pub fn segment(name: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => out.push(char::from(byte)),
+            _ => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out
+}
+
 /// `0.0.0.0` is where one listens, not where one connects.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {

@@ -61,10 +61,13 @@ pub async fn cursor(
         return Err(Error::config("an offset is of one topic").with_remedy("add --topic TOPIC"));
     }
     let mut cursor = old.filter(|old| old.log == log.id()).unwrap_or_else(|| Cursor::start(log.id()));
-    let mut found = false;
+    let (mut found, mut others) = (false, Vec::new());
     for known in log.topics() {
-        let named = topic.is_none_or(|topic| *known.topic.topic == *topic);
-        if !named || !subscription.wants(&known.topic.topic) {
+        if !subscription.wants(&known.topic.topic) {
+            continue;
+        }
+        if topic.is_some_and(|topic| *known.topic.topic != *topic) {
+            others.push(known.topic.topic.to_string());
             continue;
         }
         found = true;
@@ -78,7 +81,12 @@ pub async fn cursor(
     }
     match (found, topic) {
         (false, Some(topic)) => {
-            Err(Error::config(format!("the sink takes no topic {topic:?} that holds anything")))
+            let error = Error::config(format!("the sink takes no topic {topic:?} that holds anything"));
+            Err(if others.is_empty() {
+                error
+            } else {
+                error.with_remedy(format!("name one of: {}", others.join(", ")))
+            })
         }
         _ => Ok(cursor),
     }

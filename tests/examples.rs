@@ -33,7 +33,8 @@ fn takes(what: &str, config: &Path) {
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("read {folder}: {error}"));
     let paths = entries.map(|entry| entry.expect("read a folder").path());
-    let mut found: Vec<_> = paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
+    let mut found: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
     found.sort();
     found
 }
@@ -68,5 +69,10 @@ fn a_broken_example_would_be_noticed() {
     let text = fs::read_to_string(root().join("examples/minimal.yaml")).expect("read an example");
     let dir = Workdir::new("broken");
     let broken = dir.write("broken.yaml", text.replace("tables:", "tabels:"));
-    parse(&broken).expect(2).complains(&["1 error in the configuration", "broken.yaml:7:", "tabels", "tables"]);
+    parse(&broken).expect(2).complains(&[
+        "1 error in the configuration",
+        "broken.yaml:8:",
+        "tabels",
+        "tables",
+    ]);
 }

@@ -20,7 +20,10 @@ impl Disk {
     /// `None` where this process may not mount.
     fn new(path: PathBuf, size: &str) -> Option<Self> {
         fs::create_dir(&path).expect("make a directory");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(&path)
+            .output();
         mounted.is_ok_and(|output| output.status.success()).then_some(Self { path })
     }
 
@@ -28,7 +31,11 @@ impl Disk {
     fn fill(&self, left: u64) {
         let space = rustix::fs::statvfs(&self.path).expect("look at the disk");
         let free = space.f_bavail * space.f_frsize;
-        fs::write(self.path.join("filler"), vec![0; usize::try_from(free.saturating_sub(left)).expect("a size")]).expect("fill the disk");
+        fs::write(
+            self.path.join("filler"),
+            vec![0; usize::try_from(free.saturating_sub(left)).expect("a size")],
+        )
+        .expect("fill the disk");
     }
 
     fn free(&self) {
@@ -60,7 +67,9 @@ fn write(shop: &Shop, from: u64, transactions: u64) {
 }
 
 fn wait_ready(running: &mut Millstream, config: &Path) {
-    running.wait_until("it is ready", PATIENCE, || http::get(config, "/readyz").is_some_and(|(code, _)| code == 200));
+    running.wait_until("it is ready", PATIENCE, || {
+        http::get(config, "/readyz").is_some_and(|(code, _)| code == 200)
+    });
 }
 
 #[test]
@@ -97,7 +106,9 @@ fn the_log_runs_out_of_room_and_goes_on() {
     // Killed while it is full: nothing is lost either.
     disk.fill(256 << 10);
     write(&shop, 26, 10);
-    running.wait_until("it fails again", PATIENCE, || http::get(&config, "/readyz").is_some_and(|(code, _)| code == 503));
+    running.wait_until("it fails again", PATIENCE, || {
+        http::get(&config, "/readyz").is_some_and(|(code, _)| code == 503)
+    });
     running.kill();
     disk.free();
     shop.catch_up(&config);
@@ -122,7 +133,9 @@ fn a_target_runs_out_of_room_and_goes_on() {
     running.wait_until("the other sink has them all", PATIENCE, || count(&one) == 210);
     running.wait_until("status says so", PATIENCE, || {
         let status = http::status(&config).expect("the service answers");
-        status["sinks"][1]["failure"]["message"].as_str().is_some_and(|message| message.contains("full") || message.contains("I/O"))
+        status["sinks"][1]["failure"]["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("full") || message.contains("I/O"))
     });
     let (code, reasons) = http::get(&config, "/readyz").expect("an answer");
     assert!(code == 503 && reasons.contains("sink two is retrying"), "{reasons}");

@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The most memory that a process ever had, in bytes.
 fn peak(process: &Millstream) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("read the process's status");
+    let status =
+        fs::read_to_string(format!("/proc/{}/status", process.pid())).expect("read the process's status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
 }
@@ -80,6 +81,7 @@ fn a_million_rows_in_one_transaction() {
     shop.catch_up(&config);
     assert_eq!(groups(&target), whole(1));
     let sums = "SELECT count(*), sum(id), sum(length(x)), min(x), max(x) FROM t";
-    let sums_at_source = "SELECT count(*), sum(id), sum(length(x)), min(x COLLATE \"C\"), max(x COLLATE \"C\") FROM t";
+    let sums_at_source =
+        "SELECT count(*), sum(id), sum(length(x)), min(x COLLATE \"C\"), max(x COLLATE \"C\") FROM t";
     assert_eq!(sqlite::rows(&target, sums), shop.sql.query_text(sums_at_source));
 }

@@ -54,7 +54,9 @@ fn without_an_identity_inserts_arrive_and_postgres_refuses_the_rest() {
     let config = shop.simple("tables: [\"public.*\"]");
     shop.catch_up(&config);
     shop.sql.execute("INSERT INTO t VALUES (2, 'b'); INSERT INTO keyless VALUES ('a'), (NULL)");
-    for refused in ["UPDATE t SET x = 'c'", "DELETE FROM t", "UPDATE keyless SET x = 'c'", "DELETE FROM keyless"] {
+    for refused in
+        ["UPDATE t SET x = 'c'", "DELETE FROM t", "UPDATE keyless SET x = 'c'", "DELETE FROM keyless"]
+    {
         let error = shop.sql.try_execute(refused).expect_err(refused);
         let error = error.as_db_error().expect("an error of the server").message().to_owned();
         assert!(error.contains("does not have a replica identity"), "{refused}: {error}");
@@ -84,7 +86,8 @@ fn equal_rows_without_a_key_are_counted_one_by_one() {
     let equal = |shop: &Shop| {
         shop.catch_up(&config);
         let wanted = shop.sql.query_text("SELECT x, count(*) FROM t GROUP BY x ORDER BY x NULLS FIRST");
-        let found = sqlite::rows(&shop.target(), "SELECT x, count(*) FROM t GROUP BY x ORDER BY x NULLS FIRST");
+        let found =
+            sqlite::rows(&shop.target(), "SELECT x, count(*) FROM t GROUP BY x ORDER BY x NULLS FIRST");
         assert_eq!(found, wanted);
     };
     equal(&shop);
@@ -96,7 +99,9 @@ fn equal_rows_without_a_key_are_counted_one_by_one() {
          INSERT INTO t VALUES ('same', 1.5, NULL), ('changed', 2, NULL)",
     );
     equal(&shop);
-    shop.sql.execute("UPDATE t SET n = n + 1; UPDATE t SET x = coalesce(x, 'was null'); DELETE FROM t WHERE x = 'changed'");
+    shop.sql.execute(
+        "UPDATE t SET n = n + 1; UPDATE t SET x = coalesce(x, 'was null'); DELETE FROM t WHERE x = 'changed'",
+    );
     equal(&shop);
 }
 
@@ -125,18 +130,24 @@ fn names_and_composite_keys_of_every_kind() {
     );
     shop.catch_up(&config);
     let target = shop.target();
-    let sizes = |table: &str| format!(r#"SELECT "select", "Schlüssel 1", "Wert;--" FROM {table} ORDER BY "Schlüssel 1""#);
+    let sizes = |table: &str| {
+        format!(r#"SELECT "select", "Schlüssel 1", "Wert;--" FROM {table} ORDER BY "Schlüssel 1""#)
+    };
     assert_eq!(
         sqlite::rows(&target, &sizes(r#""Größen ""alle""""#)),
         shop.sql.query_text(&sizes(r#""Läger"."Größen ""alle""""#))
     );
-    let orders = |table: &str| format!(r#"SELECT region, "No", line, "text" FROM {table} ORDER BY "No", line"#);
+    let orders =
+        |table: &str| format!(r#"SELECT region, "No", line, "text" FROM {table} ORDER BY "No", line"#);
     assert_eq!(sqlite::rows(&target, &orders("\"Order\"")), shop.sql.query_text(&orders("sales.\"Order\"")));
     shop.same(&target, r#"SELECT "鍵", "値" FROM "日本" ORDER BY "値""#);
     // A topic's name is what the commands take.
-    millstream(shop.dir.path(), &["tail", "millstream.yaml", "shop.public.日本", "--from", "earliest", "--limit", "1"])
-        .expect(0)
-        .prints(&["\"鍵\":\"一\""]);
+    millstream(
+        shop.dir.path(),
+        &["tail", "millstream.yaml", "shop.public.日本", "--from", "earliest", "--limit", "1"],
+    )
+    .expect(0)
+    .prints(&["\"鍵\":\"一\""]);
 }
 
 #[test]
@@ -164,7 +175,10 @@ fn partitions_appear_as_their_root() {
     shop.catch_up(&config);
     let all = "SELECT id, day, note FROM events ORDER BY id";
     shop.same(&shop.target(), all);
-    let tables = sqlite::rows(&shop.target(), "SELECT name FROM sqlite_schema WHERE name LIKE 'events\\__' ESCAPE '\\'");
+    let tables = sqlite::rows(
+        &shop.target(),
+        "SELECT name FROM sqlite_schema WHERE name LIKE 'events\\__' ESCAPE '\\'",
+    );
     assert!(tables.is_empty(), "{tables:?}");
     shop.sql.execute("TRUNCATE events; INSERT INTO events VALUES (1, '2026-01-01', 'after')");
     shop.catch_up(&config);

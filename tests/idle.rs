@@ -12,7 +12,9 @@ const SLOT: &str = "FROM pg_replication_slots WHERE slot_name = 'millstream_shop
 #[test]
 fn a_quiet_table_does_not_keep_wal() {
     let shop = Shop::new("idle");
-    shop.sql.execute("CREATE TABLE quiet(id int PRIMARY KEY); CREATE TABLE busy(x text); INSERT INTO quiet VALUES (1)");
+    shop.sql.execute(
+        "CREATE TABLE quiet(id int PRIMARY KEY); CREATE TABLE busy(x text); INSERT INTO quiet VALUES (1)",
+    );
     let config = shop.simple("tables: [public.quiet], heartbeat: 200ms");
     let mut running = shop.run(&config);
     let target = shop.target();
@@ -22,7 +24,8 @@ fn a_quiet_table_does_not_keep_wal() {
     // Megabytes of WAL that have nothing for us, twice; both places of the slot have to pass them. Restarting needs a
     // snapshot of running transactions in the WAL, which a checkpoint writes.
     for _ in 0..2 {
-        shop.sql.execute("INSERT INTO busy SELECT repeat('x', 1000) FROM generate_series(1, 20000); CHECKPOINT");
+        shop.sql
+            .execute("INSERT INTO busy SELECT repeat('x', 1000) FROM generate_series(1, 20000); CHECKPOINT");
         let end = shop.sql.value("SELECT pg_current_wal_lsn()");
         for place in ["confirmed_flush_lsn", "restart_lsn"] {
             let passed = format!("SELECT {place} >= '{end}' {SLOT}");

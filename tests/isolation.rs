@@ -38,7 +38,9 @@ fn a_locked_target_delays_nobody_else() {
     let mut running = shop.run(&config);
     wait_for_rows(&mut running, &one, 1);
     wait_for_rows(&mut running, &two, 1);
-    running.wait_until("it is ready", PATIENCE, || http::get(&config, "/readyz").is_some_and(|(code, _)| code == 200));
+    running.wait_until("it is ready", PATIENCE, || {
+        http::get(&config, "/readyz").is_some_and(|(code, _)| code == 200)
+    });
 
     let lock = Connection::open(&two).expect("open the target");
     lock.busy_timeout(Duration::from_secs(5)).expect("set the busy timeout");
@@ -48,7 +50,11 @@ fn a_locked_target_delays_nobody_else() {
         shop.sql.execute(&format!("INSERT INTO t VALUES ({round}, 'x')"));
         wait_for_rows(&mut running, &one, round + 1);
     }
-    assert!(started.elapsed() < Duration::from_secs(10), "fifty commits, one by one: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "fifty commits, one by one: {:?}",
+        started.elapsed()
+    );
     // The lag shows at once; the failure once SQLite has waited for the lock.
     assert!(sink(&config, "two")["lag"]["records"].as_u64().is_some_and(|records| records > 0));
     running.wait_until("it is seen to fail", PATIENCE, || sink(&config, "two")["state"] == "retrying");
@@ -62,7 +68,11 @@ fn a_locked_target_delays_nobody_else() {
     assert_eq!(http::metric(&config, "millstream_sink_state{sink=\"two\",state=\"retrying\"}"), Some(1.0));
     assert_eq!(http::metric(&config, "millstream_sink_state{sink=\"one\",state=\"running\"}"), Some(1.0));
     assert_eq!(http::metric(&config, "millstream_ready"), Some(0.0));
-    millstream(shop.dir.path(), &["status", "millstream.yaml"]).expect(0).prints(&["NOT READY", "retrying", "fuser -v"]);
+    millstream(shop.dir.path(), &["status", "millstream.yaml"]).expect(0).prints(&[
+        "NOT READY",
+        "retrying",
+        "fuser -v",
+    ]);
     // The slot went on all the while.
     let behind = "SELECT pg_current_wal_lsn() - confirmed_flush_lsn FROM pg_replication_slots";
     running.wait_until("the source is confirmed", PATIENCE, || {
@@ -71,7 +81,9 @@ fn a_locked_target_delays_nobody_else() {
 
     lock.execute_batch("ROLLBACK").expect("unlock the target");
     wait_for_rows(&mut running, &two, 51);
-    running.wait_until("it is ready", PATIENCE, || http::get(&config, "/readyz").is_some_and(|(code, _)| code == 200));
+    running.wait_until("it is ready", PATIENCE, || {
+        http::get(&config, "/readyz").is_some_and(|(code, _)| code == 200)
+    });
     assert!(sink(&config, "two")["failure"].is_null());
     running.stop(PATIENCE);
     for target in [&one, &two] {
@@ -106,7 +118,8 @@ fn a_target_that_cannot_be_opened_fails_alone_and_recovers_by_itself() {
 
 /// A target with a rule of its own, which a later version of it drops.
 const CHECKED: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY NOT NULL, x TEXT CHECK (x <> 'bad'), n INTEGER)";
-const UNCHECKED: &str = "BEGIN IMMEDIATE; CREATE TABLE new(id INTEGER PRIMARY KEY NOT NULL, x TEXT, n INTEGER);
+const UNCHECKED: &str =
+    "BEGIN IMMEDIATE; CREATE TABLE new(id INTEGER PRIMARY KEY NOT NULL, x TEXT, n INTEGER);
     INSERT INTO new SELECT * FROM t; DROP TABLE t; ALTER TABLE new RENAME TO t; COMMIT";
 const ROWS: &str = "SELECT id, x, n FROM t ORDER BY id";
 
@@ -155,17 +168,29 @@ fn a_refused_row_waits_with_its_key_and_is_applied_in_order_later() {
     );
     let path = shop.target();
     // Other rows go on; the two keys stay as they were.
-    running.wait_until("the other rows", PATIENCE, || sqlite::value(&path, "SELECT x FROM t WHERE id = 5").is_some());
+    running.wait_until("the other rows", PATIENCE, || {
+        sqlite::value(&path, "SELECT x FROM t WHERE id = 5").is_some()
+    });
     assert_eq!(
         sqlite::rows(&path, "SELECT id || ' ' || x || ' ' || n FROM t ORDER BY id").concat(),
         ["1 a 1", "2 b 20", "5 e 5"].map(|row| Some(row.to_owned()))
     );
     let letters = Letters { shop: &shop };
     let listed = letters.list();
-    let short: Vec<_> = listed.iter().map(|letter| (letter["op"].as_str().expect("an op"), letter["attempts"].as_u64())).collect();
-    assert_eq!(short, [("u", Some(1)), ("u", Some(1)), ("d", Some(1)), ("c", Some(1)), ("c", Some(1))], "{listed:?}");
+    let short: Vec<_> = listed
+        .iter()
+        .map(|letter| (letter["op"].as_str().expect("an op"), letter["attempts"].as_u64()))
+        .collect();
+    assert_eq!(
+        short,
+        [("u", Some(1)), ("u", Some(1)), ("d", Some(1)), ("c", Some(1)), ("c", Some(1))],
+        "{listed:?}"
+    );
     let errors: Vec<_> = listed.iter().map(|letter| letter["error"].as_str().expect("an error")).collect();
-    assert!(errors[0].contains("CHECK constraint failed") && errors[4].contains("CHECK constraint failed"), "{errors:?}");
+    assert!(
+        errors[0].contains("CHECK constraint failed") && errors[4].contains("CHECK constraint failed"),
+        "{errors:?}"
+    );
     assert!(errors[1..4].iter().all(|error| error.contains("waits behind")), "{errors:?}");
     // Row data is for the one who asks for one letter.
     let text = letters.say(&["list", "one"]).stdout;
@@ -199,7 +224,9 @@ fn a_key_that_moves_while_it_waits_is_not_left_behind() {
          UPDATE t SET n = 100 WHERE id = 10; INSERT INTO t VALUES (4, 'd', 4)",
     );
     let path = shop.target();
-    running.wait_until("the other rows", PATIENCE, || sqlite::value(&path, "SELECT x FROM t WHERE id = 4").is_some());
+    running.wait_until("the other rows", PATIENCE, || {
+        sqlite::value(&path, "SELECT x FROM t WHERE id = 4").is_some()
+    });
     target.execute_batch(UNCHECKED).expect("drop the rule");
     let letters = Letters { shop: &shop };
     letters.apply_all();
@@ -224,7 +251,9 @@ fn letters_survive_a_stop_and_a_truncate_ends_them() {
     target.execute_batch(UNCHECKED).expect("drop the rule");
     let mut running = shop.run(&config);
     let path = shop.target();
-    running.wait_until("it is ready", PATIENCE, || http::get(&config, "/readyz").is_some_and(|(code, _)| code == 200));
+    running.wait_until("it is ready", PATIENCE, || {
+        http::get(&config, "/readyz").is_some_and(|(code, _)| code == 200)
+    });
     letters.apply_all();
     shop.same(&path, ROWS);
     running.stop(PATIENCE);
@@ -249,7 +278,9 @@ fn a_letter_that_is_dropped_is_gone_and_its_key_goes_on() {
     // The next change of the row brings it whole.
     shop.sql.execute("UPDATE t SET x = 'good' WHERE id = 1");
     let path = shop.target();
-    running.wait_until("the row", PATIENCE, || sqlite::value(&path, "SELECT x FROM t WHERE id = 1").as_deref() == Some("good"));
+    running.wait_until("the row", PATIENCE, || {
+        sqlite::value(&path, "SELECT x FROM t WHERE id = 1").as_deref() == Some("good")
+    });
     shop.same(&path, ROWS);
     running.stop(PATIENCE);
 }

@@ -3,6 +3,7 @@
 
 mod commands;
 mod crash;
+mod evolve;
 mod examples;
 mod full;
 mod harness;
@@ -10,10 +11,13 @@ mod huge;
 mod identity;
 mod idle;
 mod isolation;
+mod outage;
 mod pipeline;
 mod refusals;
+mod sinks;
 mod support;
 mod tidy;
 mod tls;
+mod transactions;
 mod types;
 mod versions;

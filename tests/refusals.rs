@@ -49,7 +49,8 @@ fn a_server_without_logical_wal() {
     let config = shop.simple("tables: [public.t]");
     let remedy = "ALTER SYSTEM SET wal_level = logical; -- then restart the server";
     check_finds(shop.dir.path(), "postgres-wal-level", remedy);
-    let said = until_caught_up(shop.dir.path(), &config).expect(1).complains(&["wal_level is replica", remedy]);
+    let said =
+        until_caught_up(shop.dir.path(), &config).expect(1).complains(&["wal_level is replica", remedy]);
     only_error(&said);
     assert_eq!(shop.sql.value("SELECT count(*) FROM pg_publication"), "0", "nothing was made");
 }
@@ -61,7 +62,9 @@ fn a_role_that_may_not_replicate_or_read() {
     let config = as_role(&shop, "weak");
     let directory = shop.dir.path();
     check_finds(directory, "postgres-replication-role", "ALTER ROLE \"weak\" REPLICATION;");
-    until_caught_up(directory, &config).expect(1).complains(&["weak has no REPLICATION attribute", "ALTER ROLE \"weak\" REPLICATION;"]);
+    until_caught_up(directory, &config)
+        .expect(1)
+        .complains(&["weak has no REPLICATION attribute", "ALTER ROLE \"weak\" REPLICATION;"]);
 
     shop.sql.execute("ALTER ROLE weak REPLICATION");
     let grant = "GRANT SELECT ON \"public\".\"t\" TO \"weak\";";
@@ -101,13 +104,16 @@ fn a_publication_that_lacks_what_is_wanted() {
 
     // Where it may, the source adds the table by itself, and copies nothing twice.
     let text = std::fs::read_to_string(&config).expect("read the configuration");
-    std::fs::write(&config, text.replace("public.t]", "public.t, public.nowhere]")).expect("write the configuration");
+    std::fs::write(&config, text.replace("public.t]", "public.t, public.nowhere]"))
+        .expect("write the configuration");
     until_caught_up(shop.dir.path(), &config).expect(1).complains(&["find table public.nowhere"]);
     check_finds_table(shop.dir.path());
 }
 
 fn check_finds_table(directory: &Path) {
-    millstream(directory, &["check", "millstream.yaml"]).expect(3).prints(&["postgres-tables", "public.nowhere"]);
+    millstream(directory, &["check", "millstream.yaml"])
+        .expect(3)
+        .prints(&["postgres-tables", "public.nowhere"]);
 }
 
 #[test]
@@ -146,9 +152,11 @@ fn a_slot_that_was_dropped_or_read_by_somebody_else_is_lost() {
     shop.catch_up(&config);
     shop.sql.execute("SELECT pg_drop_replication_slot('millstream_shop')");
     shop.sql.execute("INSERT INTO t VALUES (2, 'never sent')");
-    let said = until_caught_up(shop.dir.path(), &config)
-        .expect(1)
-        .complains(&["slot millstream_shop", "no longer exists", "pg_drop_replication_slot('millstream_shop')"]);
+    let said = until_caught_up(shop.dir.path(), &config).expect(1).complains(&[
+        "slot millstream_shop",
+        "no longer exists",
+        "pg_drop_replication_slot('millstream_shop')",
+    ]);
     only_error(&said);
     // A new one of the same name does not hide the gap.
     shop.sql.execute("SELECT pg_create_logical_replication_slot('millstream_shop', 'pgoutput')");
@@ -157,7 +165,8 @@ fn a_slot_that_was_dropped_or_read_by_somebody_else_is_lost() {
     // A service keeps running and says so.
     let mut running = shop.run(&config);
     running.wait_until("it says so", PATIENCE, || {
-        crate::support::http::get(&config, "/readyz").is_some_and(|(code, text)| code == 503 && text.contains("source shop is failed"))
+        crate::support::http::get(&config, "/readyz")
+            .is_some_and(|(code, text)| code == 503 && text.contains("source shop is failed"))
     });
     running.stop(PATIENCE);
 }
@@ -174,7 +183,9 @@ fn another_cluster_at_the_same_url() {
     let text = std::fs::read_to_string(&config).expect("read the configuration");
     let text = text.replace(&first.server.socket_url("shop"), &second.server.socket_url("shop"));
     std::fs::write(&config, text).expect("write the configuration");
-    until_caught_up(first.dir.path(), &config).expect(1).complains(&["its position is of cluster", "is cluster"]);
+    until_caught_up(first.dir.path(), &config)
+        .expect(1)
+        .complains(&["its position is of cluster", "is cluster"]);
 }
 
 #[test]
@@ -184,7 +195,9 @@ fn a_log_that_another_process_has() {
     let config = shop.simple("tables: [public.t]");
     let mut running = shop.run(&config);
     let target = shop.target();
-    running.wait_until("the copy", PATIENCE, || sqlite::value(&target, "SELECT count(*) FROM t").as_deref() == Some("1"));
+    running.wait_until("the copy", PATIENCE, || {
+        sqlite::value(&target, "SELECT count(*) FROM t").as_deref() == Some("1")
+    });
     // The same log by another configuration, so that not the port is what refuses.
     let text = std::fs::read_to_string(&config).expect("read the configuration");
     let address = crate::support::http::address(&config);
@@ -195,10 +208,14 @@ fn a_log_that_another_process_has() {
     let said = said.complains(&[&format!("process {pid} has the log open"), &format!("kill {pid}")]);
     only_error(&said);
     // The same port: what has it, and what to set.
-    millstream(shop.dir.path(), &["run", "millstream.yaml"]).expect(1).complains(&[&address, "set another address"]);
+    millstream(shop.dir.path(), &["run", "millstream.yaml"])
+        .expect(1)
+        .complains(&[&address, "set another address"]);
     // The first one did not notice.
     shop.sql.execute("INSERT INTO t VALUES (2, 'b')");
-    running.wait_until("the row", PATIENCE, || sqlite::value(&target, "SELECT count(*) FROM t").as_deref() == Some("2"));
+    running.wait_until("the row", PATIENCE, || {
+        sqlite::value(&target, "SELECT count(*) FROM t").as_deref() == Some("2")
+    });
     // A lock does not outlive its process.
     running.kill();
     shop.catch_up(&second);
@@ -214,6 +231,8 @@ fn a_sink_table_that_does_not_fit() {
         "  one: {type: sqlite, path: ./one.db}\n  two: {type: sqlite, path: ./two.db, create_tables: false}\n",
     );
     check_finds(shop.dir.path(), "sqlite-table-missing", "CREATE TABLE");
-    let said = until_caught_up(shop.dir.path(), &config).expect(1).complains(&["sink two failed", "CREATE TABLE \"t\""]);
+    let said = until_caught_up(shop.dir.path(), &config)
+        .expect(1)
+        .complains(&["sink two failed", "CREATE TABLE \"t\""]);
     only_error(&said);
 }

@@ -38,10 +38,14 @@ impl Place {
             ),
         );
         let text = std::fs::read_to_string(&config).expect("read the configuration");
-        std::fs::write(&config, text.replace("./data", &format!("./{name}-data"))).expect("write the configuration");
+        std::fs::write(&config, text.replace("./data", &format!("./{name}-data")))
+            .expect("write the configuration");
         let said = until_caught_up(self.dir.path(), &config);
         for (what, output) in [("stderr", &said.stderr), ("stdout", &said.stdout)] {
-            assert!(!output.contains(PASSWORD) && !output.contains(ENCODED), "{name}: a password in {what}: {output}");
+            assert!(
+                !output.contains(PASSWORD) && !output.contains(ENCODED),
+                "{name}: a password in {what}: {output}"
+            );
         }
         (said, self.dir.join(&format!("{name}.db")))
     }
@@ -83,17 +87,37 @@ fn scram_with_and_without_tls() {
     assert!(socket.contains(ENCODED), "the socket asks for the password, too");
     place.accepts("socket", &socket);
 
-    place.refuses("wrong-root", &tcp("localhost", format!("sslmode=verify-full&sslrootcert={bad}")), &["UnknownIssuer"]);
-    place.refuses("wrong-root-ca", &tcp("localhost", format!("sslmode=verify-ca&sslrootcert={bad}")), &["UnknownIssuer"]);
+    place.refuses(
+        "wrong-root",
+        &tcp("localhost", format!("sslmode=verify-full&sslrootcert={bad}")),
+        &["UnknownIssuer"],
+    );
+    place.refuses(
+        "wrong-root-ca",
+        &tcp("localhost", format!("sslmode=verify-ca&sslrootcert={bad}")),
+        &["UnknownIssuer"],
+    );
     place.refuses(
         "wrong-host",
         &tcp("127.0.0.1", format!("sslmode=verify-full&sslrootcert={good}")),
         &["certificate", "127.0.0.1"],
     );
-    place.refuses("no-root", &tcp("localhost", "sslmode=verify-full&sslrootcert=/none.pem".into()), &["/none.pem"]);
+    place.refuses(
+        "no-root",
+        &tcp("localhost", "sslmode=verify-full&sslrootcert=/none.pem".into()),
+        &["/none.pem"],
+    );
     let wrong = format!("sslmode=verify-full&sslrootcert={good}");
-    place.refuses("wrong-password", &place.tcp("postgres:wr0ng%20one", "localhost", &wrong), &["password authentication failed"]);
-    place.refuses("no-password", &place.tcp("postgres", "localhost", &wrong), &["the url has none", "${PASSWORD}"]);
+    place.refuses(
+        "wrong-password",
+        &place.tcp("postgres:wr0ng%20one", "localhost", &wrong),
+        &["password authentication failed"],
+    );
+    place.refuses(
+        "no-password",
+        &place.tcp("postgres", "localhost", &wrong),
+        &["the url has none", "${PASSWORD}"],
+    );
     place.refuses("socket-wrong", &socket.replace(ENCODED, "wr0ng"), &["password authentication failed"]);
     place.refuses("no-role", &place.tcp("nobody:x", "localhost", &wrong), &["nobody"]);
 }
@@ -122,9 +146,13 @@ fn a_server_without_tls() {
 fn client_certificates() {
     let place = Place::new(Options::new().require_client_certificate());
     let files = certificates();
-    let (root, certificate, key) = (files.authority.display(), files.client.display(), files.client_key.display());
+    let (root, certificate, key) =
+        (files.authority.display(), files.client.display(), files.client_key.display());
     let full = format!("sslmode=verify-full&sslrootcert={root}");
-    place.accepts("with", &place.tcp("postgres", "localhost", &format!("{full}&sslcert={certificate}&sslkey={key}")));
+    place.accepts(
+        "with",
+        &place.tcp("postgres", "localhost", &format!("{full}&sslcert={certificate}&sslkey={key}")),
+    );
     place.refuses("without", &place.tcp("postgres", "localhost", &full), &["certificate"]);
     // The certificate is for the role `postgres`.
     place.server.execute("CREATE ROLE other LOGIN REPLICATION");

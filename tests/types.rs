@@ -49,7 +49,9 @@ fn every_type_is_copied_and_streamed_as_the_same_value() {
         for (id, way) in [(0, "copied"), (2, "inserted"), (3, "updated")] {
             let found = &rows[id][at];
             if found != expected {
-                wrong.push(format!("{of_type} {input:.60} {way}:\n  expected {expected:.60}\n  found    {found:.60}"));
+                wrong.push(format!(
+                    "{of_type} {input:.60} {way}:\n  expected {expected:.60}\n  found    {found:.60}"
+                ));
             }
         }
     }
@@ -89,7 +91,10 @@ fn types_of_extensions_are_their_text() {
     let shop = Shop::new("extensions");
     let available = "SELECT count(*) FROM pg_available_extensions WHERE name IN ('hstore', 'citext')";
     if shop.sql.value(available) != "2" {
-        return crate::support::skip::skip("types::types_of_extensions_are_their_text", "hstore and citext are not here");
+        return crate::support::skip::skip(
+            "types::types_of_extensions_are_their_text",
+            "hstore and citext are not here",
+        );
     }
     shop.sql.execute(
         "CREATE EXTENSION hstore; CREATE SCHEMA \"Ext\"; CREATE EXTENSION citext SCHEMA \"Ext\";
@@ -100,7 +105,8 @@ fn types_of_extensions_are_their_text() {
     shop.catch_up(&config);
     shop.sql.execute("INSERT INTO t SELECT 2, h, c, l FROM t");
     shop.catch_up(&config);
-    let wanted = [r#""a"=>"1", "b"=>NULL"#, "MixedCase", r#"["\"a\"=>\"1\"",null]"#].map(|text| Some(text.to_owned()));
+    let wanted =
+        [r#""a"=>"1", "b"=>NULL"#, "MixedCase", r#"["\"a\"=>\"1\"",null]"#].map(|text| Some(text.to_owned()));
     let rows = sqlite::rows(&shop.target(), "SELECT h, c, l FROM t ORDER BY id");
     assert_eq!(rows, [wanted.clone(), wanted]);
 }

@@ -12,7 +12,10 @@ fn the_main_job_on_every_major() {
     let majors = Postgres::majors();
     eprintln!("versions: PostgreSQL {majors:?}");
     if majors.len() < 2 {
-        skip("versions::the_main_job_on_every_major", "one major only; scripts/postgres-versions fetches the others");
+        skip(
+            "versions::the_main_job_on_every_major",
+            "one major only; scripts/postgres-versions fetches the others",
+        );
     }
     for major in majors {
         one(major);

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, Write as _};
 use connector_api::{Error, Result};
 
 use crate::cli::access::Access;
+use crate::client::{Client, segment};
 use crate::config::Config;
 use crate::http::append_events;
 use crate::http::views::Done;
@@ -41,7 +42,8 @@ pub async fn tail(config: &Config, topic: &str, options: TailOptions) -> Result<
                 ("format", format_name(options.format)),
             ];
             query.extend(options.limit.map(|limit| ("limit", limit.to_string())));
-            let mut answer = client.stream(&format!("/api/topics/{topic}/records"), &query).await?;
+            let mut answer =
+                client.stream(&format!("/api/topics/{}/records", segment(topic)), &query).await?;
             while let Some(bytes) = chunk(&mut answer).await? {
                 if !write(&bytes)? {
                     return Ok(());
@@ -89,7 +91,7 @@ fn format_name(format: Format) -> String {
 /// # Errors
 /// When the topic cannot take events, or the log refuses.
 pub async fn produce(config: &Config, topic: &str, key: Option<&str>, tombstone: bool) -> Result<()> {
-    let client = crate::client::Client::connect(config).await?;
+    let client = Client::connect(config).await?;
     let log = if client.is_none() { Some(service::open_log(config)?) } else { None };
     let names: Vec<_> = config.sources.keys().map(String::as_str).collect();
     let mut count = 0;
@@ -104,7 +106,7 @@ pub async fn produce(config: &Config, topic: &str, key: Option<&str>, tombstone:
                 let mut query = vec![("tombstone", tombstone.to_string()), ("lines", "true".into())];
                 query.extend(key.map(|key| ("key", key.to_owned())));
                 let done: Done = client
-                    .post(&format!("/api/topics/{topic}"), &query, batch.join("\n").into_bytes())
+                    .post(&format!("/api/topics/{}", segment(topic)), &query, batch.join("\n").into_bytes())
                     .await?;
                 done.count
             }

@@ -9,8 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_api::record::{Attributes, Record};
-use connector_api::put_row;
-use connector_api::{Change, Error, Incoming, Result, Schema, TopicPartition, Transaction};
+use connector_api::{Change, Error, Incoming, Result, Schema, TopicPartition, Transaction, put_row};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::pipeline::status::now_us;
@@ -63,7 +62,7 @@ impl DeadLetter {
 
     /// The transaction it belonged to.
     pub fn transaction(&self) -> Transaction<'_> {
-        Transaction { id: self.source_xid, timestamp_us: self.source_us, position: &[], end: 1 }
+        Transaction { id: self.source_xid, timestamp_us: self.source_us, position: &[], first: 0, end: 1 }
     }
 }
 

@@ -90,10 +90,12 @@ fn source_block(delivered: &Delivered<'_>, change: &Change<'_>, source: &SourceI
     Json::Object(block)
 }
 
+/// Of a transaction that is larger than a batch, the order begins anew with each batch.
 fn transaction(delivered: &Delivered<'_>) -> Json {
+    let order = delivered.record.order.saturating_sub(delivered.transaction.first);
     match delivered.transaction.id {
         0 => Json::Null,
-        id => json!({ "id": id.to_string(), "total_order": delivered.record.order + 1 }),
+        id => json!({ "id": id.to_string(), "total_order": u64::from(order) + 1 }),
     }
 }
 

@@ -80,7 +80,8 @@ impl Said {
 
     /// All of stdout as one JSON value.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{}: {error}\n{}", self.line, self.stdout))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{}: {error}\n{}", self.line, self.stdout))
     }
 
     /// Every line of stdout as a JSON value.

@@ -30,7 +30,9 @@ pub fn get(config: &Path, path: &str) -> Option<(u16, String)> {
 /// The value of one line of `/metrics`, by its whole name with labels.
 pub fn metric(config: &Path, name: &str) -> Option<f64> {
     let (_, body) = get(config, "/metrics")?;
-    let holds = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with("{} "));
+    let holds = |line: &&str| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with("{} "))
+    };
     let line = body.lines().find(holds)?;
     line.rsplit(' ').next()?.parse().ok()
 }

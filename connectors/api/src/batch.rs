@@ -106,6 +106,8 @@ pub struct Transaction<'a> {
     pub timestamp_us: i64,
     /// The source's position after it, in the source's own bytes; empty when it does not end here or has none.
     pub position: &'a [u8],
+    /// Order number of its first record in this batch.
+    pub first: u32,
     /// Order number after its last record.
     pub end: u32,
 }
@@ -140,8 +142,9 @@ impl<'a> Iterator for Transactions<'a> {
         let position = self.reader.bytes();
         match (end, timestamp_us) {
             (Some(end), Some(timestamp_us)) if !self.reader.is_bad() => {
-                (self.end, self.timestamp_us) = (end, timestamp_us);
-                Some(Ok(Transaction { id, timestamp_us, position, end }))
+                let first = std::mem::replace(&mut self.end, end);
+                self.timestamp_us = timestamp_us;
+                Some(Ok(Transaction { id, timestamp_us, position, first, end }))
             }
             _ => {
                 self.reader.poison();
