@@ -10,7 +10,7 @@ use crate::measure::{Error, Run};
 use crate::workload::Sizes;
 
 /// The pragmas of the product's SQLite sink. When the sink changes, so does this line.
-pub const TUNED: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -65536; \
+pub const TUNED: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -32768; \
      PRAGMA wal_autocheckpoint = 20000;";
 
 /// WAL and nothing else: SQLite's own 2 MB of cache and its checkpoint every 1,000 pages.

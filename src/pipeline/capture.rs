@@ -13,9 +13,9 @@ use crate::pipeline::Shutdown;
 use crate::pipeline::retry::Backoff;
 use crate::pipeline::status::{Captured, Failure, Shared, State};
 
-/// A batch is taken when it holds this much: large enough that fsync and bookkeeping cost nothing, small enough that a
-/// few of them in flight stay far below the memory goal.
-const BATCH_BYTES: usize = 1 << 20;
+/// A batch is taken when it holds this much, a chunk of a large transaction at four times as much: large enough that fsync
+/// and bookkeeping cost nothing, small enough that a few of them in flight stay far below the memory goal.
+const BATCH_BYTES: usize = 512 << 10;
 /// Batches that may be under way to the disk while the next one is read.
 const IN_FLIGHT_MAX: usize = 4;
 /// How long a stop waits for the end of the transaction at hand.

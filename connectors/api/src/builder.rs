@@ -14,6 +14,9 @@ use crate::record::{Attributes, Place, Record, put_record};
 use crate::schema::Schema;
 use crate::value::{Row, Value, put_row};
 
+/// How much larger than a batch of whole transactions a chunk of a large one is.
+const CHUNK_FACTOR: usize = 4;
+
 /// A section of the batch under construction, found once per table and remembered by the source.
 ///
 /// Stale after [`BatchBuilder::take`]: [`BatchBuilder::section`] notices and finds it again.
@@ -72,7 +75,7 @@ struct Scratch {
 }
 
 impl BatchBuilder {
-    /// A builder for batches of `producer` that are full at `limit` bytes.
+    /// A builder for batches of `producer` that are full at `limit` bytes; see [`BatchBuilder::is_full`].
     pub fn new(producer: impl Into<Arc<str>>, limit: usize) -> Self {
         BatchBuilder {
             producer: producer.into(),
@@ -90,10 +93,12 @@ impl BatchBuilder {
         }
     }
 
-    /// True at or above the limit: time to [`BatchBuilder::take`].
+    /// Time to [`BatchBuilder::take`]: at the limit between transactions, and at four times the limit inside one. So most
+    /// transactions stay whole, and only large ones become chunks, which readers see later (I4).
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.bytes + self.transactions.len() >= self.limit
+        let limit = if self.open.is_some() { self.limit.saturating_mul(CHUNK_FACTOR) } else { self.limit };
+        self.bytes + self.transactions.len() >= limit
     }
 
     /// True when nothing was put in since the last [`BatchBuilder::take`].

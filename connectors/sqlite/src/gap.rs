@@ -103,7 +103,7 @@ impl Gap {
             }
             Gap::Changes(at, was) => format!(
                 "column {:?} of table {table:?} was {was} and is {} now; rows from before keep their values until they \
-                 are copied again (`millstream backfill`)",
+                 change in the source",
                 wanted.name(*at),
                 declared(wanted.kind(*at)),
             ),

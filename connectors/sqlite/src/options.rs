@@ -21,7 +21,7 @@ pub struct Options {
     /// source may be mapped in part; with it on, a violation that shows at commit stops the sink.
     #[serde(default)]
     pub foreign_keys: bool,
-    /// Memory for pages of the database, such as `64MiB`. Random updates of a table larger than this read the disk.
+    /// Memory for pages of the database, such as `256MiB`. Random updates of a table larger than this read the disk.
     #[serde(default = "cache_size")]
     pub cache_size: Size,
 }
@@ -52,7 +52,7 @@ fn yes() -> bool {
 }
 
 fn cache_size() -> Size {
-    Size::mib(64)
+    Size::mib(32)
 }
 
 #[cfg(test)]

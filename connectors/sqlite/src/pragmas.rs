@@ -9,7 +9,7 @@ use crate::error::from_rusqlite;
 use crate::options::Options;
 
 /// How long a statement waits for another writer before the change is [`connector_api::Kind::Transient`].
-pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Pages in the WAL before SQLite copies them into the database (80 MiB at 4 KiB a page). Twenty times the default:
 /// a page that many transactions touch is then copied once, which doubles random updates.

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// A read that gives less than this was early: the server is still sending.
 const SHORT: usize = 32 << 10;
 /// How long messages gather in a Unix socket. The kernel has no low-water mark there.
-const GATHER: Duration = Duration::from_micros(100);
+const GATHER: Duration = Duration::from_micros(200);
 /// How many bytes gather in a TCP socket, and for how long at most: a step at a time.
 const GATHER_BYTES: i32 = 64 << 10;
 const GATHER_STEP: Duration = Duration::from_micros(800);
@@ -37,7 +37,7 @@ impl Wire {
         Ok(Wire { socket, raw, inbox, outbox: Vec::new(), last_read: 0 })
     }
 
-    /// Lets messages gather, then reads them: fewer system calls on both sides. Blocks the thread for about 100 us
+    /// Lets messages gather, then reads them: fewer system calls on both sides. Blocks the thread for about 200 us
     /// (Unix), or until 64 KiB are there, in steps of under a millisecond (TCP). False when nothing came.
     pub(crate) async fn read_gathered(&mut self) -> Result<bool> {
         if self.last_read < SHORT {
