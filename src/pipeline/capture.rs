@@ -46,9 +46,7 @@ struct InFlight {
 impl Capture {
     /// Runs until stopped. Failures are retried for ever: soon when they may pass, slowly when a person has to act.
     pub async fn run(self, mut shutdown: Shutdown) {
-        let seed =
-            self.name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
-        let mut backoff = Backoff::new(seed);
+        let mut backoff = Backoff::of(&self.name);
         while !shutdown.is_requested() {
             let error = match self.attempt(&mut shutdown, &mut backoff).await {
                 Ok(()) => break,

@@ -71,9 +71,7 @@ pub enum Command {
 impl Deliver {
     /// Runs until stopped.
     pub async fn run(mut self, mut shutdown: Shutdown) {
-        let seed =
-            self.name.bytes().fold(0x9e37_79b9_7f4a_7c15u64, |hash, byte| (hash ^ u64::from(byte)) << 1);
-        let mut backoff = Backoff::new(seed);
+        let mut backoff = Backoff::of(&self.name);
         while !shutdown.is_requested() {
             let error = match self.attempt(&mut shutdown, &mut backoff).await {
                 Ok(()) => break,

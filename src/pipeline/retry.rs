@@ -22,6 +22,11 @@ impl Backoff {
         Backoff { failures: 0, jitter: seed | 1 }
     }
 
+    /// Starts with the shortest delay, and the jitter of a loop's name.
+    pub fn of(name: &str) -> Self {
+        Self::new(name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)) << 1))
+    }
+
     /// Something worked: the next failure is a first one again.
     pub fn reset(&mut self) {
         self.failures = 0;

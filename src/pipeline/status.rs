@@ -1,7 +1,7 @@
 //! What each loop is doing, written by the loop and read by the admin API: plain numbers behind one lock each.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use connector_api::{Cursor, Error, SourceStatus};
 
@@ -156,7 +156,3 @@ pub fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
-
-/// When a process began, to print how long it is up.
-#[derive(Debug, Clone, Copy)]
-pub struct Started(pub Instant);
