@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use connector_api::{
-    Batch, BoxFuture, Cursor, Delivery, Error, LogId, Position, Result, Schema, TopicPartition, mapping,
+    Batch, BoxFuture, Cursor, Delivery, Error, LogId, Position, Result, Schema, TopicPartition, pattern,
 };
 
 pub use embedded::{Embedded, Options};
@@ -112,7 +112,7 @@ pub struct Subscription {
 impl Subscription {
     /// Whether a topic is wanted.
     pub fn wants(&self, topic: &str) -> bool {
-        self.patterns.iter().any(|pattern| mapping::matches(pattern, topic))
+        self.patterns.iter().any(|pattern| pattern::matches(pattern, topic))
     }
 }
 

@@ -4,7 +4,9 @@
 pub mod capture;
 pub mod dead_letter;
 pub mod deliver;
+pub mod mapping;
 pub mod retry;
+pub mod shape;
 pub mod status;
 
 use std::future::Future;

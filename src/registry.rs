@@ -1,10 +1,12 @@
 //! The connectors, by the type that a configuration names: the only place that knows them all. A new connector is a
 //! line in `config/connectors.rs` and an arm in each function here.
 
-use connector_api::{BoxFuture, Finding, Mapping, Result, Sink, Source};
+use std::sync::Arc;
+
+use connector_api::{BoxFuture, Finding, Result, Sink, Source, Target};
 
 use crate::config::{Config, Sink as SinkConfig, SinkConnector, SourceConnector};
-use crate::log::TopicStatus;
+use crate::pipeline::mapping::Mapping;
 use crate::render::SourceInfo;
 
 /// Makes a source.
@@ -47,25 +49,26 @@ pub fn mapping(config: &Config, sink: &SinkConfig) -> Mapping {
 ///
 /// # Errors
 /// When its options contradict each other.
-pub fn sink(name: &str, sink: &SinkConfig, mapping: Mapping) -> Result<Box<dyn Sink>> {
+pub fn sink(name: &str, sink: &SinkConfig) -> Result<Box<dyn Sink>> {
     match &sink.connector {
         SinkConnector::Sqlite(options) => {
-            Ok(Box::new(connector_sqlite::Sqlite::new(name, sqlite(options, sink), mapping)))
+            Ok(Box::new(connector_sqlite::Sqlite::new(name, sqlite(options, sink))))
         }
     }
 }
 
-/// What is wrong with a sink, asked of the target itself. `topics` are those that the log knows, with their shapes.
-pub fn check_sink(sink: &SinkConfig, mapping: &Mapping, topics: &[TopicStatus]) -> Vec<Finding> {
+/// What is wrong with a sink, asked of the target itself. `targets` are the tables that it is to write to, as far as the
+/// log knows the shapes of its topics.
+pub fn check_sink<'a>(
+    name: &'a str,
+    sink: &'a SinkConfig,
+    targets: &'a [Arc<Target>],
+) -> BoxFuture<'a, Result<Vec<Finding>>> {
     match &sink.connector {
         SinkConnector::Sqlite(options) => {
-            let shape = |topic: &'_ TopicStatus| Some((topic.topic.topic.clone(), topic.schema.clone()?));
-            let shapes: Vec<_> = topics.iter().filter_map(shape).collect();
-            let shapes: Vec<_> = shapes
-                .iter()
-                .map(|(topic, schema)| connector_sqlite::TopicSchema { topic, schema })
-                .collect();
-            connector_sqlite::check(&sqlite(options, sink), mapping, &shapes)
+            let _ = name;
+            let options = sqlite(options, sink);
+            Box::pin(async move { Ok(connector_sqlite::check(&options, targets)) })
         }
     }
 }

@@ -256,8 +256,7 @@ fn deliver(
 ) -> (SinkHandle, Deliver) {
     let sink = &config.sinks[name];
     let mapping = registry::mapping(config, sink);
-    let subscription =
-        Subscription { patterns: mapping.rules.iter().map(|rule| rule.topic.clone()).collect() };
+    let subscription = mapping.subscription();
     let status: Arc<Shared<Applied>> = Arc::default();
     let (commands, ear) = mpsc::channel(COMMANDS_MAX);
     let retries_max = match sink.rules.on_error.retry {
@@ -267,9 +266,8 @@ fn deliver(
     let policy = ErrorPolicy { retries_max, dead_letter: sink.rules.on_error.dead_letter };
     let handle = SinkHandle { status: status.clone(), subscription: subscription.clone(), commands };
     let (owned, config) = (name.to_owned(), config.clone());
-    let shared = mapping.clone();
     let make = move || match config.sinks.get(&owned) {
-        Some(sink) => registry::sink(&owned, sink, shared.clone()),
+        Some(sink) => registry::sink(&owned, sink),
         None => Err(Error::config(format!("no sink {owned}"))),
     };
     let deliver = Deliver {

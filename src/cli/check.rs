@@ -2,13 +2,16 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use connector_api::{Finding, Kind, Result, Severity};
+use connector_api::{Finding, Kind, Result, Severity, Target};
 use serde_json::json;
 
 use crate::config::{Config, Engine};
 use crate::log::embedded::Embedded;
 use crate::log::{Log as _, TopicStatus};
+use crate::pipeline::mapping::Mapping;
+use crate::pipeline::shape::Shaper;
 use crate::registry;
 
 /// Free space below which an embedded log is warned about.
@@ -26,12 +29,35 @@ pub async fn check(config: &Config, json: bool) -> Result<bool> {
     }
     let topics = known_topics(config);
     for (name, sink) in &config.sinks {
-        let found = registry::check_sink(sink, &registry::mapping(config, sink), &topics);
+        let (targets, mut found) = targets(registry::mapping(config, sink), &topics);
+        found.extend(registry::check_sink(name, sink, &targets).await?);
         findings.extend(found.into_iter().map(|finding| placed(config, ["sinks", name], finding)));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     print(&findings, json)?;
     Ok(findings.iter().all(|finding| finding.severity == Severity::Note))
+}
+
+/// The tables that a sink is to write to, and where its rules do not fit the topics.
+fn targets(mapping: Mapping, topics: &[TopicStatus]) -> (Vec<Arc<Target>>, Vec<Finding>) {
+    let subscription = mapping.subscription();
+    let mut shaper = Shaper::new(mapping);
+    let (mut targets, mut findings) = (Vec::new(), Vec::new());
+    for status in topics.iter().filter(|status| subscription.wants(&status.topic.topic)) {
+        let Some(schema) = &status.schema else { continue };
+        match shaper.targets(&status.topic.topic, schema) {
+            Ok(found) => targets.extend(found),
+            Err(error) => {
+                let place = format!("topic {}", status.topic.topic);
+                let finding = Finding::new(Severity::Error, "mapping", place, error.to_string());
+                findings.push(match error.remedy() {
+                    Some(remedy) => finding.with_remedy(remedy),
+                    None => finding,
+                });
+            }
+        }
+    }
+    (targets, findings)
 }
 
 /// The topics of the log, as far as there is one.

@@ -5,8 +5,8 @@ use super::log::{Limits, Sync, TableRetention};
 use super::problem::{self, Problem, nearest, quoted};
 use super::read::Report;
 use super::{Config, SinkRules};
-use connector_api::mapping::matches;
 use connector_api::options::{Size, Span};
+use connector_api::pattern::matches;
 use std::collections::BTreeMap;
 
 /// What a name of a source or a sink may be; it becomes part of topics, slots and metrics.

@@ -1,12 +1,13 @@
 //! What every sink has, whatever its type.
 
-use connector_api::mapping::{self, Mapping, Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
+
+use crate::pipeline::mapping::{self, Mapping, Rule};
 
 /// The keys that every sink has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use connector_api::record::{Attributes, Record};
-use connector_api::{Change, Error, Incoming, Result, Schema, TopicPartition, Transaction, put_row};
+use connector_api::{Change, Error, Result, Schema, TopicPartition, Transaction, put_row};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::pipeline::shape::Captured;
 use crate::pipeline::status::now_us;
 
 /// One record that waits.
@@ -104,10 +105,10 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`connector_api::Kind::Transient`] when it cannot be written: the record must then not be passed over.
-    pub fn put(&self, sink: &str, incoming: &Incoming<'_>, error: &str) -> Result<bool> {
+    pub fn put(&self, sink: &str, captured: &Captured<'_>, error: &str) -> Result<bool> {
         let mut schema = Vec::new();
-        incoming.change.schema.encode(&mut schema);
-        let record = &incoming.change.record;
+        captured.change.schema.encode(&mut schema);
+        let record = &captured.change.record;
         let written = || {
             let connection = self.lock();
             let mut statement = connection.prepare_cached(
@@ -117,15 +118,15 @@ impl DeadLetters {
             )?;
             let mut rows = statement.query(params![
                 sink,
-                &*incoming.topic.topic,
-                incoming.topic.partition,
+                &*captured.topic.topic,
+                captured.topic.partition,
                 record.offset as i64,
                 record.key,
                 record.attributes.0,
                 record.value,
                 schema,
-                incoming.transaction.id as i64,
-                incoming.transaction.timestamp_us,
+                captured.transaction.id as i64,
+                captured.transaction.timestamp_us,
                 error,
                 now_us(),
             ])?;
@@ -255,25 +256,25 @@ pub struct Blocked {
 impl Blocked {
     /// Whether a record must wait: its key has a letter, or the key that an update takes the row from.
     #[inline]
-    pub fn holds(&self, incoming: &Incoming<'_>) -> bool {
-        !self.keys.is_empty() && keys(incoming).any(|key| self.keys.contains(&(incoming.topic.clone(), key)))
+    pub fn holds(&self, captured: &Captured<'_>) -> bool {
+        !self.keys.is_empty() && keys(captured).any(|key| self.keys.contains(&(captured.topic.clone(), key)))
     }
 
     /// From now on the record's key waits; for an update that moves a row, both its keys.
-    pub fn add(&mut self, incoming: &Incoming<'_>) {
-        self.keys.extend(keys(incoming).map(|key| (incoming.topic.clone(), key)));
+    pub fn add(&mut self, captured: &Captured<'_>) {
+        self.keys.extend(keys(captured).map(|key| (captured.topic.clone(), key)));
     }
 }
 
 /// The keys that a record is about, as the log encodes them.
-fn keys(incoming: &Incoming<'_>) -> impl Iterator<Item = Vec<u8>> {
+fn keys(captured: &Captured<'_>) -> impl Iterator<Item = Vec<u8>> {
     // One that does not decode is refused where it is applied.
-    let old = incoming.change.old_key().ok().flatten().map(|values| {
+    let old = captured.change.old_key().ok().flatten().map(|values| {
         let mut key = Vec::new();
         put_row(&mut key, values.into_iter());
         key
     });
-    incoming.change.record.key.map(<[u8]>::to_vec).into_iter().chain(old)
+    captured.change.record.key.map(<[u8]>::to_vec).into_iter().chain(old)
 }
 
 fn unreadable(error: rusqlite::Error) -> Error {

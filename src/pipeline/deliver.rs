@@ -1,10 +1,12 @@
 //! Log to sink: applies whole source transactions in order, and commits the cursor with them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use connector_api::{
-    Change, Cursor, Delivery, Encoding, Error, Incoming, Kind, Mapping, OnDelete, Op, Result, Sink,
+    Change, Cursor, Delivered, Delivery, Encoding, Error, Kind, Op, Refused, Result, Section, Sink,
+    TopicPartition,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -13,7 +15,9 @@ use tracing::{info, warn};
 use crate::log::{Log, LogReader, Subscription};
 use crate::pipeline::Shutdown;
 use crate::pipeline::dead_letter::{Blocked, DeadLetters, Selection};
+use crate::pipeline::mapping::Mapping;
 use crate::pipeline::retry::Backoff;
+use crate::pipeline::shape::{Captured, Shaper};
 use crate::pipeline::status::{Applied, Failure, NOTICES_MAX, Shared, State, now_us};
 
 /// How much one read of the log may give.
@@ -118,8 +122,9 @@ impl Deliver {
         }
         info!(sink = %self.name, "started");
         let blocked = self.dead_letters.blocked(&self.name)?;
-        let mut session =
-            Session { deliver: self, sink, reader, cursor, blocked, group: Group::default(), backoff };
+        let shaper = Shaper::new(self.mapping.clone());
+        let group = Group::default();
+        let mut session = Session { deliver: self, sink, reader, cursor, shaper, blocked, group, backoff };
         session.run(shutdown).await?;
         session.sink.stop().await
     }
@@ -162,6 +167,7 @@ struct Session<'d> {
     sink: Box<dyn Sink>,
     reader: Box<dyn LogReader>,
     cursor: Cursor,
+    shaper: Shaper,
     blocked: Blocked,
     group: Group,
     backoff: &'d mut Backoff,
@@ -188,7 +194,10 @@ impl Session<'_> {
     async fn take(&mut self, deliveries: &[Delivery]) -> Result<()> {
         for delivery in deliveries {
             self.apply(delivery)?;
-            self.sink.flush().await?;
+            let refused = self.sink.flush().await?;
+            if !refused.is_empty() {
+                self.refused(delivery, refused)?;
+            }
         }
         let old = self.group.since.is_some_and(|since| since.elapsed() >= GROUP_AGE);
         let large = self.group.bytes >= GROUP_BYTES;
@@ -202,20 +211,10 @@ impl Session<'_> {
         self.group.since.get_or_insert_with(Instant::now);
         for delivered in delivery.records() {
             let delivered = delivered?;
-            let section = delivered.section;
-            if section.encoding != Encoding::Changes {
-                continue;
+            if let Some(captured) = captured(&delivered)? {
+                self.apply_one(&captured)?;
+                self.group.count(&captured);
             }
-            let Some(schema) = section.schema.as_ref() else {
-                return Err(Error::corrupt(format!(
-                    "read {}: a section of changes without a schema",
-                    section.topic
-                )));
-            };
-            let change = Change::decode(delivered.record, schema)?;
-            let incoming = Incoming { topic: &section.topic, transaction: delivered.transaction, change };
-            self.apply_one(&incoming)?;
-            self.group.count(&incoming);
         }
         delivery.advance(&mut self.cursor);
         self.group.bytes += delivery.len();
@@ -224,46 +223,74 @@ impl Session<'_> {
     }
 
     #[inline]
-    fn apply_one(&mut self, incoming: &Incoming<'_>) -> Result<()> {
-        if self.blocked.holds(incoming) {
-            return self.set_aside(incoming, "waits behind an earlier record of the same key");
+    fn apply_one(&mut self, captured: &Captured<'_>) -> Result<()> {
+        if self.blocked.holds(captured) {
+            return self.set_aside(captured, "waits behind an earlier record of the same key");
         }
-        match self.sink.apply(incoming) {
-            Err(error) if error.kind() == Kind::Data => {
-                let offset = incoming.change.record.offset;
-                let error = error.within(format!("{} offset {offset}", incoming.topic));
-                if !self.deliver.policy.dead_letter {
-                    return Err(error
-                        .with_remedy("mend the target, or set on_error: {dead_letter: true} for this sink"));
-                }
-                self.set_aside(incoming, &error.to_string())
-            }
-            Ok(()) if incoming.change.op == Op::Truncate => self.forget_before(incoming),
+        match self.shaper.apply(captured, &mut *self.sink) {
+            Err(error) if error.kind() == Kind::Data => self.refuse(captured, error),
+            Ok(()) if captured.change.op == Op::Truncate => self.forget_before(captured),
             applied => applied,
         }
     }
 
+    /// The target refused a record: it is set aside, or ends the attempt, by policy.
+    #[cold]
+    fn refuse(&mut self, captured: &Captured<'_>, error: Error) -> Result<()> {
+        let error = error.within(format!("{} offset {}", captured.topic, captured.change.record.offset));
+        if !self.deliver.policy.dead_letter {
+            return Err(
+                error.with_remedy("mend the target, or set on_error: {dead_letter: true} for this sink")
+            );
+        }
+        self.set_aside(captured, &error.to_string())
+    }
+
+    /// Finds the records that a flush refused in the delivery that they came with.
+    #[cold]
+    fn refused(&mut self, delivery: &Delivery, refused: Vec<Refused>) -> Result<()> {
+        let mut errors: HashMap<(TopicPartition, u64), Error> = HashMap::new();
+        for Refused { topic, offset, error } in refused {
+            // A record that goes to several tables may be refused by each.
+            errors.entry((topic, offset)).or_insert(error);
+        }
+        for delivered in delivery.records() {
+            let delivered = delivered?;
+            let place = (delivered.section.topic.clone(), delivered.record.offset);
+            if let Some(error) = errors.remove(&place)
+                && let Some(captured) = captured(&delivered)?
+            {
+                self.refuse(&captured, error)?;
+            }
+        }
+        match errors.into_iter().next() {
+            None => Ok(()),
+            Some(((topic, offset), error)) => Err(Error::corrupt(format!(
+                "apply delivery: the sink refused {topic} offset {offset}, which was not in it: {error}"
+            ))),
+        }
+    }
+
     /// The letter is durable here, before the commit that moves the cursor past its record.
-    fn set_aside(&mut self, incoming: &Incoming<'_>, why: &str) -> Result<()> {
-        let new = self.deliver.dead_letters.put(&self.deliver.name, incoming, why)?;
-        self.blocked.add(incoming);
+    fn set_aside(&mut self, captured: &Captured<'_>, why: &str) -> Result<()> {
+        let new = self.deliver.dead_letters.put(&self.deliver.name, captured, why)?;
+        self.blocked.add(captured);
         self.deliver.status.lock().dead_letters += u64::from(new);
-        warn!(sink = %self.deliver.name, topic = %incoming.topic, offset = incoming.change.record.offset, "dead letter: {why}");
+        warn!(sink = %self.deliver.name, topic = %captured.topic, offset = captured.change.record.offset, "dead letter: {why}");
         Ok(())
     }
 
     /// Letters from before a truncate must not bring their rows back. Gone before the commit: if that fails, the
     /// truncate is delivered again.
     #[cold]
-    fn forget_before(&mut self, incoming: &Incoming<'_>) -> Result<()> {
-        let rule = self.deliver.mapping.rule(&incoming.topic.topic);
-        if rule.is_some_and(|rule| rule.on_delete == OnDelete::Ignore) {
+    fn forget_before(&mut self, captured: &Captured<'_>) -> Result<()> {
+        if self.shaper.keeps_rows(&captured.topic.topic) {
             return Ok(());
         }
-        let (name, offset) = (&self.deliver.name, incoming.change.record.offset);
-        let forgotten = self.deliver.dead_letters.remove_before(name, incoming.topic, offset)?;
+        let (name, offset) = (&self.deliver.name, captured.change.record.offset);
+        let forgotten = self.deliver.dead_letters.remove_before(name, captured.topic, offset)?;
         if forgotten > 0 {
-            info!(sink = %name, topic = %incoming.topic, offset, forgotten, "a truncate ended dead letters");
+            info!(sink = %name, topic = %captured.topic, offset, forgotten, "a truncate ended dead letters");
             self.recount()?;
         }
         Ok(())
@@ -335,12 +362,12 @@ impl Session<'_> {
         let mut applied = 0;
         for letter in self.deliver.dead_letters.list(&name, usize::MAX)? {
             let change = letter.change()?;
-            let incoming = Incoming { topic: &letter.topic, transaction: letter.transaction(), change };
-            if !which.has(letter.id) || waiting.holds(&incoming) {
-                waiting.add(&incoming);
+            let captured = Captured { topic: &letter.topic, transaction: letter.transaction(), change };
+            if !which.has(letter.id) || waiting.holds(&captured) {
+                waiting.add(&captured);
                 continue;
             }
-            match self.sink.apply(&incoming) {
+            match self.retry(&captured).await {
                 Ok(()) => {
                     // Crash between these two: the letter is applied once more, which changes nothing for a row with a key.
                     self.sink.commit(&self.cursor).await?;
@@ -350,14 +377,22 @@ impl Session<'_> {
                 Err(error) if error.kind() == Kind::Data => {
                     // What failed may have begun a transaction, and its lock on the target.
                     self.sink.rollback().await?;
-                    self.deliver.dead_letters.put(&name, &incoming, &error.to_string())?;
-                    waiting.add(&incoming);
+                    self.deliver.dead_letters.put(&name, &captured, &error.to_string())?;
+                    waiting.add(&captured);
                 }
                 Err(error) => return Err(error),
             }
         }
         self.recount()?;
         Ok(applied)
+    }
+
+    async fn retry(&mut self, captured: &Captured<'_>) -> Result<()> {
+        self.shaper.apply(captured, &mut *self.sink)?;
+        match self.sink.flush().await?.into_iter().next() {
+            None => Ok(()),
+            Some(refused) => Err(refused.error),
+        }
     }
 
     fn drop_dead_letters(&mut self, which: &Selection) -> Result<u64> {
@@ -382,6 +417,20 @@ impl Session<'_> {
     }
 }
 
+/// A record of a table; `None` for an application event, which has no row to apply.
+#[inline]
+fn captured<'a>(delivered: &Delivered<'a>) -> Result<Option<Captured<'a>>> {
+    let section: &Section = delivered.section;
+    if section.encoding != Encoding::Changes {
+        return Ok(None);
+    }
+    let Some(schema) = section.schema.as_ref() else {
+        return Err(Error::corrupt(format!("read {}: a section of changes without a schema", section.topic)));
+    };
+    let change = Change::decode(delivered.record, schema)?;
+    Ok(Some(Captured { topic: &section.topic, transaction: delivered.transaction, change }))
+}
+
 /// Answers the operator; a failure also ends the attempt, because the sink's transaction may be void.
 fn tell<T>(answer: oneshot::Sender<Result<T>>, outcome: Result<T>) -> Result<()> {
     match outcome {
@@ -398,13 +447,13 @@ fn tell<T>(answer: oneshot::Sender<Result<T>>, outcome: Result<T>) -> Result<()>
 
 impl Group {
     #[inline]
-    fn count(&mut self, incoming: &Incoming<'_>) {
+    fn count(&mut self, captured: &Captured<'_>) {
         self.records += 1;
-        let transaction = (incoming.transaction.id, incoming.transaction.timestamp_us);
+        let transaction = (captured.transaction.id, captured.transaction.timestamp_us);
         if self.transaction != Some(transaction) {
             self.transaction = Some(transaction);
             self.transactions += 1;
         }
-        self.newest_us = self.newest_us.max(incoming.transaction.timestamp_us);
+        self.newest_us = self.newest_us.max(captured.transaction.timestamp_us);
     }
 }

@@ -14,14 +14,16 @@ mod error;
 mod finding;
 mod headers;
 pub mod json;
-pub mod mapping;
 pub mod options;
+pub mod pattern;
 mod position;
 pub mod reader;
 pub mod record;
+mod rows;
 mod schema;
 mod sink;
 mod source;
+mod target;
 mod value;
 
 pub use batch::{Batch, Encoding, Section, Transaction, Transactions};
@@ -32,11 +34,12 @@ pub use error::{Error, Kind, Result};
 pub use finding::{Finding, Severity};
 pub use futures_util::future::BoxFuture;
 pub use headers::Headers;
-pub use mapping::{Mapping, OnDelete, Rule, Target};
 pub use position::{Cursor, LogId, Position, TopicPartition};
+pub use rows::{Each, Rows};
 pub use schema::{Column, Schema};
-pub use sink::{Incoming, Sink};
+pub use sink::{Incoming, Refused, Sink};
 pub use source::{SnapshotProgress, Source, SourceStatus};
+pub use target::Target;
 pub use value::{
     DATE_INFINITY, DATE_MINUS_INFINITY, Row, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, Value, ValueKind,
     Values, put_row,

@@ -1,16 +1,19 @@
 //! The contract of sinks.
 
+use std::sync::Arc;
+
 use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::batch::Transaction;
 use crate::change::Change;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::position::{Cursor, LogId, TopicPartition};
+use crate::target::Target;
 
 /// Applies changes to one system.
 ///
-/// Order of calls: `start`, then any number of (`apply`* with `flush` in between, then `commit` or `rollback`), then
-/// `stop`. Changes are pushed one at a time rather than handed over as a list, so that a transaction of millions of
+/// Order of calls: `start`, then any number of (`apply`* with `flush` in between and at the end, then `commit` or
+/// `rollback`), then `stop`. Changes are pushed one at a time rather than handed over as a list, so that a transaction of millions of
 /// rows passes in bounded memory; the deliver loop alone decides what is committed together.
 ///
 /// A sink runs on a thread of its own, with a runtime of its own: it may block, and harms nobody but itself (I10).
@@ -19,16 +22,24 @@ pub trait Sink: Send {
     /// none. A cursor of another log than `log` is an error that says so.
     fn start(&mut self, log: LogId) -> BoxFuture<'_, Result<Option<Cursor>>>;
 
-    /// Puts one change into the open target transaction, opening one when needed.
+    /// Puts one change into the open target transaction, opening one when needed; or keeps a copy of it until `flush`.
     ///
     /// # Errors
     /// [`crate::Kind::Data`]: this change had no effect, the transaction is still good, others may follow. Any other
     /// kind: the transaction is void; the loop calls `rollback` and starts over from the last commit.
     fn apply(&mut self, incoming: &Incoming<'_>) -> Result<()>;
 
-    /// Sends on what `apply` gathered. Called between deliveries, so that gathering has a bound.
-    fn flush(&mut self) -> BoxFuture<'_, Result<()>> {
-        async { Ok(()) }.boxed()
+    /// Sends on what `apply` gathered. Called after every delivery (about 1 MiB at most, and never more than one), so that
+    /// gathering has a bound, and always before `commit`.
+    ///
+    /// Returns the records, of those gathered since the last flush, that had no effect: the ones that the target refused
+    /// ([`crate::Kind::Data`]), and every later one of the same key, which must not overtake them. All others had their
+    /// effect, and the transaction is still good.
+    ///
+    /// # Errors
+    /// The transaction is void; the loop calls `rollback` and starts over from the last commit.
+    fn flush(&mut self) -> BoxFuture<'_, Result<Vec<Refused>>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 
     /// Commits the open transaction together with the cursor. `Ok` means durable in the target, cursor included, all or
@@ -58,6 +69,20 @@ pub struct Incoming<'a> {
     pub topic: &'a TopicPartition,
     /// The source transaction it belongs to.
     pub transaction: Transaction<'a>,
-    /// The change.
+    /// The change, in the target's shape: `change.schema` is `target.schema`. A delete or a truncate that has an `after`
+    /// image keeps its rows, if there are any, and sets those of their columns that are not unchanged (a soft delete).
     pub change: Change<'a>,
+    /// Where it goes. A record that goes to several tables comes once for each.
+    pub target: &'a Arc<Target>,
+}
+
+/// A record that had no effect in the target.
+#[derive(Debug)]
+pub struct Refused {
+    /// Where it comes from.
+    pub topic: TopicPartition,
+    /// Its offset there.
+    pub offset: u64,
+    /// Why; shown to people and kept, so without values.
+    pub error: Error,
 }

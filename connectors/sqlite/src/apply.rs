@@ -1,6 +1,6 @@
 //! What each operation does to a target table, one statement for nearly every change.
 
-use connector_api::{Before, Change, Error, Kind, OnDelete, Op, Result, Row, Value};
+use connector_api::{Before, Change, Error, Kind, Op, Result, Row, Value};
 
 use crate::bind;
 use crate::error::{Failure, from_rusqlite};
@@ -11,7 +11,6 @@ use crate::statement::{Database, StatementId};
 #[derive(Debug)]
 pub struct Applier {
     table: String,
-    on_delete: OnDelete,
     shape: Shape,
     upsert: Option<StatementId>,
     insert: Option<StatementId>,
@@ -36,6 +35,7 @@ pub struct Variant {
     relocate: Option<StatementId>,
     fill: Option<StatementId>,
     update_row: Option<StatementId>,
+    mark_all: Option<StatementId>,
 }
 
 /// Memory for values that SQLite wants as text.
@@ -49,12 +49,11 @@ struct Slots {
 
 impl Applier {
     /// For the table of `shape`, named `table`.
-    pub fn new(table: String, on_delete: OnDelete, shape: Shape) -> Self {
+    pub fn new(table: String, shape: Shape) -> Self {
         let (columns, keys) = (shape.columns.len(), shape.key.len());
         let slots = |count| vec![String::new(); count];
         Applier {
             table,
-            on_delete,
             shape,
             upsert: None,
             insert: None,
@@ -301,7 +300,7 @@ impl Applier {
 
     /// Delete.
     pub fn delete(&mut self, database: &mut Database, change: &Change<'_>) -> Result<(), Failure> {
-        if self.on_delete == OnDelete::Ignore || self.is_second_half(change) {
+        if self.is_second_half(change) {
             return Ok(());
         }
         if self.shape.key.is_empty() {
@@ -327,11 +326,36 @@ impl Applier {
         change.follows_move() || (after_move && change.record.is_null())
     }
 
-    /// Truncate.
-    pub fn truncate(&mut self, database: &mut Database) -> Result<(), Failure> {
-        if self.on_delete == OnDelete::Ignore {
+    /// A delete that keeps its row, and sets columns of it.
+    pub fn mark(
+        &mut self,
+        database: &mut Database,
+        change: &Change<'_>,
+        variant: &mut Variant,
+    ) -> Result<(), Failure> {
+        let after = self.after(change)?;
+        if self.is_second_half(change) || self.shape.key.is_empty() {
             return Ok(());
         }
+        self.update(database, change, after, variant).map(drop)
+    }
+
+    /// A truncate that keeps the rows, and sets columns of them all.
+    pub fn mark_all(
+        &mut self,
+        database: &mut Database,
+        change: &Change<'_>,
+        variant: &mut Variant,
+    ) -> Result<(), Failure> {
+        let after = self.after(change)?;
+        let Applier { shape, slots, .. } = self;
+        let Variant { mark_all, kept, .. } = variant;
+        let id = prepared(mark_all, database, || shape.mark_all(&names(kept)))?;
+        database.execute(id, move |binder| bind::row(binder, after, kept.iter(), &mut slots.row)).map(drop)
+    }
+
+    /// Truncate.
+    pub fn truncate(&mut self, database: &mut Database) -> Result<(), Failure> {
         let Applier { shape, truncate, .. } = self;
         let id = prepared(truncate, database, || shape.truncate())?;
         database.run(id).map(drop)
@@ -368,7 +392,7 @@ impl Applier {
 impl Variant {
     /// Gives the statements back.
     pub fn retire(self, database: &mut Database) {
-        let own = [self.update, self.relocate, self.fill, self.update_row];
+        let own = [self.update, self.relocate, self.fill, self.update_row, self.mark_all];
         own.into_iter().flatten().for_each(|id| database.finalize(id));
     }
 }

@@ -1,10 +1,11 @@
 //! What `millstream check` says about a SQLite sink, without changing anything.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use connector_api::options::Size;
-use connector_api::{Error, Finding, Mapping, Schema, Severity};
+use connector_api::{Error, Finding, Severity, Target};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::catalog::{self, Object};
@@ -13,8 +14,7 @@ use crate::error::from_rusqlite;
 use crate::evolve::is_ours;
 use crate::gap::{Rights, gaps};
 use crate::options::Options;
-use crate::plan::target;
-use crate::sink::shared_table;
+use crate::plan::check_target;
 
 /// Less free space than this is a warning: the WAL alone grows to 80 MiB between checkpoints.
 const DISK_LOW_BYTES: u64 = 1 << 30;
@@ -22,17 +22,8 @@ const DISK_LOW_BYTES: u64 = 1 << 30;
 /// How long the check waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The shape of a topic that the sink takes.
-#[derive(Debug, Clone, Copy)]
-pub struct TopicSchema<'a> {
-    /// The topic.
-    pub topic: &'a str,
-    /// The newest shape of its rows.
-    pub schema: &'a Schema,
-}
-
-/// Checks the file, and the target tables of the `schemas` that the mapping takes. Blocks for up to half a second.
-pub fn check(options: &Options, mapping: &Mapping, schemas: &[TopicSchema<'_>]) -> Vec<Finding> {
+/// Checks the file, and the target tables. Blocks for up to half a second.
+pub fn check(options: &Options, targets: &[Arc<Target>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let path = options.path.as_path();
     let connection = match check_file(path, &mut findings) {
@@ -42,23 +33,10 @@ pub fn check(options: &Options, mapping: &Mapping, schemas: &[TopicSchema<'_>]) 
             return findings;
         }
     };
-    let mut written: Vec<(String, bool, &str)> = Vec::new();
-    for TopicSchema { topic, schema } in schemas {
-        let Some(rule) = mapping.rule(topic) else { continue };
-        let (table, named) = (rule.table.as_deref().unwrap_or(&schema.table), rule.table.is_some());
-        let shared = written
-            .iter()
-            .find(|(other, other_named, _)| other.eq_ignore_ascii_case(table) && !(named && *other_named));
-        if let Some((_, _, other)) = shared {
-            findings.push(of_error("sqlite-table-shared", path, shared_table(table, topic, other)));
-        }
-        written.push((table.to_owned(), named, topic));
-        match target(rule, topic, schema) {
+    for target in targets {
+        match check_target(target) {
             Err(error) => findings.push(of_error("sqlite-mapping", path, error)),
-            Ok(target) => {
-                let wanted = Wanted { topic, schema, target: &target };
-                check_table(options, connection.as_ref(), &wanted, &mut findings);
-            }
+            Ok(()) => check_table(options, connection.as_ref(), &Wanted { target }, &mut findings),
         }
     }
     findings

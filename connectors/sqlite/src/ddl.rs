@@ -3,17 +3,13 @@
 //! Only columns of the key are NOT NULL: columns that the source drops stay behind without values, and a row of which
 //! the source left values out must have a place.
 
-use connector_api::{Schema, Target, ValueKind};
+use connector_api::{Target, ValueKind};
 
 use crate::sql::{list, quote};
 
 /// A table that a topic is to be written to.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The topic.
-    pub topic: &'a str,
-    /// The shape of its rows.
-    pub schema: &'a Schema,
     /// The mapping, worked out for the shape.
     pub target: &'a Target,
 }
@@ -46,18 +42,17 @@ impl<'a> Wanted<'a> {
 
     /// Kind of the values of a target column.
     pub fn kind(&self, column: usize) -> ValueKind {
-        let source = self.target.columns.get(column).and_then(|(source, _)| self.schema.columns.get(*source));
-        source.map_or(ValueKind::Text, |column| column.kind)
+        self.target.column(column).map_or(ValueKind::Text, |column| column.kind)
     }
 
     /// Name of a target column, unquoted.
     pub fn name(&self, column: usize) -> &'a str {
-        self.target.columns.get(column).map_or("", |(_, name)| name.as_str())
+        self.target.name(column)
     }
 
     /// Names of the key in the target, unquoted, in key order.
     pub fn key(&self) -> Vec<&'a str> {
-        self.target.key.iter().map(|column| self.name(*column)).collect()
+        self.target.key_names()
     }
 
     fn key_list(&self) -> String {

@@ -67,7 +67,7 @@ fn remember(connection: &Connection, wanted: &Wanted<'_>, sink: &str) -> Result<
         .execute(
             "INSERT INTO _millstream_tables (name, sink, topic) VALUES (?1, ?2, ?3) \
              ON CONFLICT (name) DO UPDATE SET sink = excluded.sink, topic = excluded.topic",
-            [&wanted.target.table, sink, wanted.topic],
+            [&*wanted.target.table, sink, &*wanted.target.topic],
         )
         .context("remember created table")
         .map(drop)

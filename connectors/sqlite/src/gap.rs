@@ -107,7 +107,7 @@ impl Gap {
                 wanted.name(*at),
                 declared(wanted.kind(*at)),
             ),
-            _ => format!("created table {table:?} for topic {}", wanted.topic),
+            _ => format!("created table {table:?} for topic {}", wanted.target.topic),
         }
     }
 
@@ -124,7 +124,7 @@ impl Gap {
                 "sqlite-not-a-table",
                 format!("the name belongs to a {kind}, which cannot be upserted into"),
             )
-            .with_remedy(format!("give the rule for topic {} another `table`", wanted.topic)),
+            .with_remedy(format!("give the rule for topic {} another `table`", wanted.target.topic)),
             Gap::NoColumn(at) => {
                 error("sqlite-column-missing", format!("column {:?} does not exist", wanted.name(*at)))
                     .with_remedy(format!("{};", wanted.add_column(*at)))
@@ -133,13 +133,13 @@ impl Gap {
                 "sqlite-column-generated",
                 format!("column {:?} is computed and cannot be written", wanted.name(*at)),
             )
-            .with_remedy(format!("leave it out of `columns` of the rule for topic {}", wanted.topic)),
+            .with_remedy(format!("leave it out of `columns` of the rule for topic {}", wanted.target.topic)),
             Gap::Changes(at, was) => self.changes(wanted, rights, *at, was, &place),
             Gap::Required(name) => error(
                 "sqlite-column-required",
                 format!(
                     "column {name:?} is NOT NULL without a default, and topic {} does not fill it",
-                    wanted.topic
+                    wanted.target.topic
                 ),
             )
             .with_remedy(format!(
@@ -147,8 +147,10 @@ impl Gap {
                 quote(name)
             )),
             Gap::Extra(name) => {
-                let what =
-                    format!("column {name:?} is not filled by topic {}; it stays as it is", wanted.topic);
+                let what = format!(
+                    "column {name:?} is not filled by topic {}; it stays as it is",
+                    wanted.target.topic
+                );
                 found(
                     if rights.ours { Severity::Warning } else { Severity::Note },
                     "sqlite-column-extra",
@@ -159,7 +161,7 @@ impl Gap {
                 "sqlite-key-not-unique",
                 format!(
                     "rows are not unique by the key of topic {} ({})",
-                    wanted.topic,
+                    wanted.target.topic,
                     wanted.key().join(", ")
                 ),
             )
@@ -168,7 +170,7 @@ impl Gap {
                 "sqlite-without-rowid",
                 format!(
                     "topic {} has no key, and the table has no row numbers to tell equal rows apart",
-                    wanted.topic
+                    wanted.target.topic
                 ),
             )
             .with_remedy("rebuild the table without WITHOUT ROWID"),
@@ -192,7 +194,7 @@ impl Gap {
                  --to earliest",
                 wanted.table(),
                 quote(&format!("{}_old", wanted.target.table)),
-                wanted.topic
+                wanted.target.topic
             )),
             false => finding.with_remedy(format!("{};", wanted.retype(at).join("; "))),
         }
@@ -201,8 +203,10 @@ impl Gap {
     /// The gap as an error that stops the sink.
     pub fn error(&self, wanted: &Wanted<'_>, rights: Rights) -> Error {
         let finding = self.finding(wanted, rights);
-        let error =
-            Error::config(format!("map topic {} to {}: {}", wanted.topic, finding.place, finding.what));
+        let error = Error::config(format!(
+            "map topic {} to {}: {}",
+            wanted.target.topic, finding.place, finding.what
+        ));
         match finding.remedy {
             Some(remedy) => error.with_remedy(remedy),
             None => error,

@@ -23,6 +23,6 @@ mod sink;
 mod sql;
 mod statement;
 
-pub use check::{TopicSchema, check};
+pub use check::check;
 pub use options::Options;
 pub use sink::Sqlite;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connector_api::record::Attributes;
-use connector_api::{Change, Error, Op, Result, Row, Rule, Schema, Target};
+use connector_api::{Change, Error, Op, Result, Row, Target};
 
 use crate::apply::{Applier, Variant};
 use crate::catalog::Table;
@@ -19,14 +19,8 @@ const VARIANTS_MAX: usize = 64;
 /// The statements for one topic in one shape.
 #[derive(Debug)]
 pub struct Plan {
-    /// The topic; held so that its address stays its own.
-    pub topic: Arc<str>,
-    /// The shape; held so that its address stays its own.
-    pub schema: Arc<Schema>,
-    /// The target table's name, unquoted.
-    pub table: String,
-    /// Whether the rule names the table; else it is the source table's name.
-    pub named: bool,
+    /// Where its rows go; held so that its address stays its own.
+    pub target: Arc<Target>,
     /// What is being done, for errors: table and key, by name.
     context: String,
     applier: Applier,
@@ -39,8 +33,6 @@ pub struct Plan {
 /// What a plan is made of, beside the topic and its shape.
 #[derive(Debug, Clone, Copy)]
 pub struct Basis<'a> {
-    /// The rule that takes the topic.
-    pub rule: &'a Rule,
     /// The sink's name.
     pub sink: &'a str,
     /// Whether tables are created and extended.
@@ -55,28 +47,24 @@ impl Plan {
     pub fn build(
         database: &Database,
         basis: Basis<'_>,
-        topic: &Arc<str>,
-        schema: &Arc<Schema>,
+        target: &Arc<Target>,
         notices: &mut Vec<String>,
     ) -> Result<Plan> {
-        let target = target(basis.rule, topic, schema)?;
-        let wanted = Wanted { topic, schema, target: &target };
+        check_target(target)?;
+        let wanted = Wanted { target };
         let table = evolve(database.connection(), &wanted, basis.sink, basis.create_tables, notices)?;
-        let shape = shape(&target, &table);
+        let shape = shape(target, &table);
         let context = match target.key.is_empty() {
             true => format!("apply change to table {:?} (no key)", target.table),
             false => format!("apply change to table {:?} (key {})", target.table, wanted.key().join(", ")),
         };
-        let applier = Applier::new(target.table.clone(), target.on_delete, shape);
+        let applier = Applier::new(target.table.clone(), shape);
         Ok(Plan {
-            topic: topic.clone(),
-            schema: schema.clone(),
+            target: target.clone(),
             context,
-            named: basis.rule.table.is_some(),
             whole: applier.variant(Vec::new()),
             partial: Vec::new(),
             applier,
-            table: target.table,
         })
     }
 
@@ -100,6 +88,14 @@ impl Plan {
         notices: &mut Vec<String>,
     ) -> Result<(), Failure> {
         match change.op {
+            Op::Truncate | Op::Delete if change.after.is_some() => {
+                let row = self.applier.after(change)?;
+                let variant = variant(&self.applier, &mut self.partial, database, row)?;
+                match change.op {
+                    Op::Delete => self.applier.mark(database, change, variant),
+                    _ => self.applier.mark_all(database, change, variant),
+                }
+            }
             Op::Truncate => self.applier.truncate(database),
             Op::Delete => self.applier.delete(database, change),
             Op::Insert | Op::Update | Op::Read => {
@@ -150,12 +146,12 @@ fn same(unchanged: &[bool], row: Row<'_>) -> bool {
         && values.next().is_none()
 }
 
-/// Works the rule out for a shape, and refuses what SQLite cannot hold.
+/// Refuses what SQLite cannot hold.
 ///
 /// # Errors
 /// [`Kind::Config`].
-pub fn target(rule: &Rule, topic: &str, schema: &Schema) -> Result<Target> {
-    let target = rule.target(schema)?;
+pub fn check_target(target: &Target) -> Result<()> {
+    let topic = &target.topic;
     check_table_name(&target.table)?;
     if target.columns.len() > COLUMNS_MAX {
         return Err(Error::config(format!(
@@ -180,7 +176,7 @@ pub fn target(rule: &Rule, topic: &str, schema: &Schema) -> Result<Target> {
         return Err(Error::config(format!("map topic {topic}: no columns, and SQLite has no empty tables"))
             .with_remedy(format!("take topic {topic} out of the sink's tables")));
     }
-    Ok(target)
+    Ok(())
 }
 
 fn shape(target: &Target, table: &Table) -> Shape {

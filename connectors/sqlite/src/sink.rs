@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use connector_api::{BoxFuture, Cursor, Error, Incoming, Kind, LogId, Mapping, Result, Schema, Sink};
+use connector_api::{BoxFuture, Cursor, Error, Incoming, Kind, LogId, Result, Sink, Target};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::cursor::CursorStore;
@@ -20,7 +20,6 @@ use crate::statement::{Database, StatementId};
 pub struct Sqlite {
     name: Arc<str>,
     options: Options,
-    mapping: Mapping,
     /// `None` before the first use, and after a failure that leaves the connection in doubt.
     session: Option<Session>,
     notices: Vec<String>,
@@ -38,8 +37,8 @@ struct Session {
 
 impl Sqlite {
     /// A sink named `name`. Opens nothing before [`Sink::start`].
-    pub fn new(name: impl Into<Arc<str>>, options: Options, mapping: Mapping) -> Self {
-        Sqlite { name: name.into(), options, mapping, session: None, notices: Vec::new() }
+    pub fn new(name: impl Into<Arc<str>>, options: Options) -> Self {
+        Sqlite { name: name.into(), options, session: None, notices: Vec::new() }
     }
 
     fn open(&mut self) -> Result<&mut Session> {
@@ -76,19 +75,19 @@ impl Sqlite {
 
     fn applied(&mut self, incoming: &Incoming<'_>) -> Result<()> {
         self.open()?;
-        let Sqlite { name, options, mapping, session: Some(session), notices, .. } = self else {
+        let Sqlite { name, options, session: Some(session), notices, .. } = self else {
             return Err(Error::transient("open database"));
         };
         session.begin()?;
-        let basis = Settings { sink: name, create_tables: options.create_tables, mapping };
+        let basis = Basis { sink: name, create_tables: options.create_tables };
         let Session { database, plans, .. } = session;
-        let at = plans.find(database, &basis, incoming, notices)?;
+        let at = plans.find(database, basis, incoming.target, notices)?;
         let first = plans.apply(at, database, incoming, notices);
         let (at, result) = match first {
             Err(Failure::Sqlite(code, _)) if code.is_outdated() && database.in_transaction() => {
                 // Another connection changed the tables: look again, once.
                 plans.forget(at, database);
-                let at = plans.find(database, &basis, incoming, notices)?;
+                let at = plans.find(database, basis, incoming.target, notices)?;
                 (at, plans.apply(at, database, incoming, notices))
             }
             first => (at, first),
@@ -218,26 +217,19 @@ fn open_file(path: &Path) -> Result<Connection> {
     Connection::open_with_flags(path, flags).context(format_args!("open database {}", path.display()))
 }
 
-/// What the plans of a sink have in common.
-struct Settings<'a> {
-    sink: &'a str,
-    create_tables: bool,
-    mapping: &'a Mapping,
-}
-
 /// The plans of a session.
 #[derive(Debug, Default)]
 struct Plans {
     list: Vec<Plan>,
-    /// By the addresses of topic and shape. The plans hold both, so that no address can come to mean another.
-    index: HashMap<(usize, usize), usize>,
+    /// By the addresses of targets. The plans hold them, so that no address can come to mean another.
+    index: HashMap<usize, usize>,
     last: usize,
     /// How many of the list a commit has made permanent: a rollback takes the tables of the others away.
     settled: usize,
 }
 
-fn address(topic: &Arc<str>, schema: &Arc<Schema>) -> (usize, usize) {
-    (topic.as_ptr() as usize, Arc::as_ptr(schema) as usize)
+fn address(target: &Arc<Target>) -> usize {
+    Arc::as_ptr(target) as usize
 }
 
 impl Plans {
@@ -245,70 +237,22 @@ impl Plans {
     fn find(
         &mut self,
         database: &mut Database,
-        settings: &Settings<'_>,
-        incoming: &Incoming<'_>,
+        basis: Basis<'_>,
+        target: &Arc<Target>,
         notices: &mut Vec<String>,
     ) -> Result<usize> {
-        let (topic, schema) = (&incoming.topic.topic, incoming.change.schema);
-        if let Some(plan) = self.list.get(self.last)
-            && Arc::ptr_eq(&plan.schema, schema)
-            && Arc::ptr_eq(&plan.topic, topic)
-        {
+        if self.list.get(self.last).is_some_and(|plan| Arc::ptr_eq(&plan.target, target)) {
             return Ok(self.last);
         }
-        self.last = match self.index.get(&address(topic, schema)) {
+        self.last = match self.index.get(&address(target)) {
             Some(at) => *at,
-            None => self.find_by_value(database, settings, topic, schema, notices)?,
-        };
-        Ok(self.last)
-    }
-
-    /// The same topic and shape, decoded another time; or a new one.
-    fn find_by_value(
-        &mut self,
-        database: &mut Database,
-        settings: &Settings<'_>,
-        topic: &Arc<str>,
-        schema: &Arc<Schema>,
-        notices: &mut Vec<String>,
-    ) -> Result<usize> {
-        let at = match self.list.iter().position(|plan| plan.topic == *topic && plan.schema == *schema) {
-            Some(at) => {
-                let plan = &mut self.list[at];
-                self.index.remove(&address(&plan.topic, &plan.schema));
-                (plan.topic, plan.schema) = (topic.clone(), schema.clone());
-                at
-            }
             None => {
-                self.list.push(self.build(database, settings, topic, schema, notices)?);
+                self.list.push(Plan::build(database, basis, target, notices)?);
+                self.index.insert(address(target), self.list.len() - 1);
                 self.list.len() - 1
             }
         };
-        self.index.insert(address(topic, schema), at);
-        Ok(at)
-    }
-
-    fn build(
-        &self,
-        database: &Database,
-        settings: &Settings<'_>,
-        topic: &Arc<str>,
-        schema: &Arc<Schema>,
-        notices: &mut Vec<String>,
-    ) -> Result<Plan> {
-        let Some(rule) = settings.mapping.rule(topic) else {
-            return Err(Error::config(format!("apply change: no rule takes topic {topic}")));
-        };
-        let named = rule.table.is_some();
-        let table = rule.table.as_deref().unwrap_or(&schema.table);
-        let shared = self.list.iter().find(|plan| {
-            plan.topic != *topic && plan.table.eq_ignore_ascii_case(table) && !(named && plan.named)
-        });
-        if let Some(other) = shared {
-            return Err(shared_table(table, topic, &other.topic));
-        }
-        let basis = Basis { rule, sink: settings.sink, create_tables: settings.create_tables };
-        Plan::build(database, basis, topic, schema, notices)
+        Ok(self.last)
     }
 
     #[inline]
@@ -357,16 +301,8 @@ impl Plans {
         self.last = 0;
         self.index.clear();
         let entries = self.list.iter().enumerate();
-        self.index.extend(entries.map(|(at, plan)| (address(&plan.topic, &plan.schema), at)));
+        self.index.extend(entries.map(|(at, plan)| (address(&plan.target), at)));
     }
-}
-
-/// Two topics that would be written to one table without anybody having said so.
-pub fn shared_table(table: &str, topic: &str, other: &str) -> Error {
-    Error::config(format!("map topic {topic}: topic {other} is already written to table {table:?}"))
-        .with_remedy(format!(
-            "give the rules for {topic} and {other} each a `table` (the same one, to merge them)"
-        ))
 }
 
 #[cfg(test)]

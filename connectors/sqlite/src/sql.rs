@@ -127,6 +127,11 @@ impl Shape {
         format!("UPDATE {} SET {} WHERE {}", self.table, list(kept.iter().map(set)), self.where_key())
     }
 
+    /// Binds: `kept`.
+    pub fn mark_all(&self, kept: &[&str]) -> String {
+        format!("UPDATE {} SET {}", self.table, list(kept.iter().map(set)))
+    }
+
     /// Binds: the new key, `kept`, then the old key.
     pub fn relocate(&self, kept: &[&str]) -> String {
         let names = self.key.iter().map(String::as_str).chain(kept.iter().copied());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use connector_api::mapping;
+use connector_api::pattern;
 
 use crate::log::Retention;
 
@@ -116,7 +116,7 @@ impl Default for Retentions {
 impl Retentions {
     /// The retention of one topic.
     pub fn of(&self, topic: &str, class: Class) -> &Retention {
-        let rule = self.rules.iter().find(|(pattern, _)| mapping::matches(pattern, topic));
+        let rule = self.rules.iter().find(|(pattern, _)| pattern::matches(pattern, topic));
         match (rule, class) {
             (Some((_, retention)), _) => retention,
             (None, Class::Table) => &self.tables,

@@ -1,9 +1,15 @@
-//! Which topics a sink takes, and what their rows become in the target.
+//! Which topics a sink takes, and what their rows become in the target: the configuration's rules, worked out for a
+//! shape.
 
-use crate::error::{Error, Result};
-use crate::schema::Schema;
+use std::sync::Arc;
 
-/// What a sink takes. Rules are tried in order; the first whose topic matches decides.
+use connector_api::pattern::matches;
+use connector_api::{Error, Result, Schema, Target};
+
+use crate::log::Subscription;
+
+/// What a sink takes. Rules are tried in order; the first whose topic matches decides, together with all others that
+/// name the very same topic.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Mapping {
     /// The rules.
@@ -33,23 +39,16 @@ pub enum OnDelete {
     Ignore,
 }
 
-/// A rule worked out for one schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// The target table's name, unquoted.
-    pub table: String,
-    /// For each target column: the index of its source column, and its name in the target.
-    pub columns: Vec<(usize, String)>,
-    /// Indexes into `columns` that form the key in the target; empty without a key.
-    pub key: Vec<usize>,
-    /// What a delete does.
-    pub on_delete: OnDelete,
-}
-
 impl Mapping {
-    /// The rule for a topic, if the sink takes it.
-    pub fn rule(&self, topic: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| matches(&rule.topic, topic))
+    /// What a reader of the log must ask for.
+    pub fn subscription(&self) -> Subscription {
+        Subscription { patterns: self.rules.iter().map(|rule| rule.topic.clone()).collect() }
+    }
+
+    /// The rules for a topic: none when the sink does not take it, several when it goes to several tables.
+    pub fn rules(&self, topic: &str) -> impl Iterator<Item = &Rule> {
+        let first = self.rules.iter().find(|rule| matches(&rule.topic, topic));
+        self.rules.iter().filter(move |rule| first.is_some_and(|first| first.topic == rule.topic))
     }
 }
 
@@ -57,8 +56,8 @@ impl Rule {
     /// Works the rule out for one shape of the table.
     ///
     /// # Errors
-    /// [`crate::Kind::Config`] when a named column does not exist, or a column of the key is left out.
-    pub fn target(&self, schema: &Schema) -> Result<Target> {
+    /// [`connector_api::Kind::Config`] when a named column does not exist, or a column of the key is left out.
+    pub fn target(&self, topic: &Arc<str>, schema: &Arc<Schema>) -> Result<Target> {
         let table = self.table.clone().unwrap_or_else(|| schema.table.clone());
         let columns = match &self.columns {
             None => schema.columns.iter().enumerate().map(|(at, column)| (at, column.name.clone())).collect(),
@@ -78,7 +77,8 @@ impl Rule {
                 self.topic
             ))
         })?;
-        Ok(Target { table, columns, key, on_delete: self.on_delete })
+        let named = self.table.is_some();
+        Ok(Target { topic: topic.clone(), schema: schema.clone(), table, named, columns, key })
     }
 
     fn named_columns(&self, named: &[(String, String)], schema: &Schema) -> Result<Vec<(usize, String)>> {
@@ -94,42 +94,5 @@ impl Rule {
             }
         };
         named.iter().map(find).collect()
-    }
-}
-
-/// Whether `name` matches `pattern`, in which `*` stands for any run of characters.
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    let mut rest = rest;
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.len() >= last.len() && rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_run() {
-        let cases = [
-            ("shop.public.users", "shop.public.users", true),
-            ("shop.public.users", "shop.public.users2", false),
-            ("shop.*", "shop.public.users", true),
-            ("shop.*.order*", "shop.public.orders", true),
-            ("shop.*.order*", "shop.public.users", false),
-            ("*", "", true),
-            ("a*a", "a", false),
-            ("a*b*c", "a-b-b-c", true),
-        ];
-        for (pattern, name, expected) in cases {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
     }
 }
