@@ -24,6 +24,8 @@ mod schema;
 mod sink;
 mod source;
 mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod value;
 
 pub use batch::{Batch, Encoding, Section, Transaction, Transactions};

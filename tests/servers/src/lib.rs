@@ -2,3 +2,4 @@
 //! when the process dies. They panic rather than return errors, as a test would.
 
 pub mod postgres;
+pub mod redis;

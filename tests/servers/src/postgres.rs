@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-mod account;
+pub(crate) mod account;
 mod binaries;
 mod certificates;
 mod options;
-mod scratch;
+pub(crate) mod scratch;
 mod session;
 mod template;
 
