@@ -213,3 +213,24 @@ impl AsyncWrite for Socket {
         each!(self, socket => socket.poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn only_a_near_server_gets_a_small_window() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = Socket::Tcp(TcpStream::connect(server.local_addr().unwrap()).await.unwrap());
+        let mut raw = socket.raw().unwrap().unwrap();
+        let before = sockopt::socket_recv_buffer_size(&raw.fd).unwrap();
+        raw.narrow(Duration::ZERO, 32 << 10).unwrap();
+        assert_eq!(raw.kind, RawKind::Far);
+        assert_eq!(sockopt::socket_recv_buffer_size(&raw.fd).unwrap(), before);
+        raw.narrow(Duration::from_secs(10), 32 << 10).unwrap();
+        assert_eq!(raw.kind, RawKind::Near);
+        // The kernel doubles what it is told.
+        assert_eq!(sockopt::socket_recv_buffer_size(&raw.fd).unwrap(), 64 << 10);
+    }
+}
