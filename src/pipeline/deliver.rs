@@ -1,5 +1,8 @@
 //! Log to sink: applies whole source transactions in order, and commits the cursor with them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +107,8 @@ impl Deliver {
     }
 
     async fn attempt(&mut self, shutdown: &mut Shutdown, backoff: &mut Backoff) -> Result<()> {
+        // Retention waits for this sink from now on, for topics that it has not met and while it cannot start too (I5).
+        self.log.register_group(&self.name, &self.subscription)?;
         let mut sink = (self.make)()?;
         // The target's own cursor is the truth (I3); the log's copy of it serves retention and lag.
         let cursor = sink.start(self.log.id()).await?.unwrap_or_else(|| Cursor::start(self.log.id()));
