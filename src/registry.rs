@@ -51,6 +51,7 @@ pub fn mapping(config: &Config, sink: &SinkConfig) -> Mapping {
 /// When its options contradict each other.
 pub fn sink(name: &str, sink: &SinkConfig) -> Result<Box<dyn Sink>> {
     match &sink.connector {
+        SinkConnector::Redis(options) => Ok(Box::new(connector_redis::Redis::new(name, options.clone()))),
         SinkConnector::Sqlite(options) => {
             Ok(Box::new(connector_sqlite::Sqlite::new(name, sqlite(options, sink))))
         }
@@ -65,8 +66,8 @@ pub fn check_sink<'a>(
     targets: &'a [Arc<Target>],
 ) -> BoxFuture<'a, Result<Vec<Finding>>> {
     match &sink.connector {
+        SinkConnector::Redis(options) => Box::pin(connector_redis::check(name, options, targets)),
         SinkConnector::Sqlite(options) => {
-            let _ = name;
             let options = sqlite(options, sink);
             Box::pin(async move { Ok(connector_sqlite::check(&options, targets)) })
         }

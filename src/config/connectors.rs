@@ -53,6 +53,7 @@ connectors! {
 connectors! {
     /// A sink's connector and its options.
     SinkConnector {
+        "redis" => Redis(connector_redis::Options),
         "sqlite" => Sqlite(connector_sqlite::Options),
     }
 }
