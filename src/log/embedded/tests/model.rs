@@ -429,10 +429,10 @@ impl World {
         assert_eq!(fresh.rows, committed, "a sink that is filled from the log alone");
         assert!(self.sent.ends_with(&fresh.events), "{:?} of {:?}", fresh.events, self.sent);
         assert!(self.settings & 16 != 0 || fresh.events == self.sent);
-        for number in 0..SINKS.len() {
+        for (number, pattern) in SINKS.into_iter().enumerate() {
             let mut expected = Sink { rows: committed.clone(), events: self.sent.clone(), inside: false };
-            if SINKS[number] != "*" {
-                expected.rows.retain(|(table, _), _| table == SINKS[number]);
+            if pattern != "*" {
+                expected.rows.retain(|(table, _), _| table == pattern);
                 expected.events.clear();
             }
             while self.sinks[number].0 != expected {
