@@ -83,7 +83,8 @@ pub async fn read(session: &mut Session, name: &str) -> Result<Object> {
 }
 
 async fn read_all(session: &mut Session, name: &str) -> Result<Object, Failure> {
-    let [tables, columns, indexes, keys] = ["t", "c", "s", "r"].map(|alias| here(alias, name, &session.server));
+    let [tables, columns, indexes, keys] =
+        ["t", "c", "s", "r"].map(|alias| here(alias, name, &session.server));
     let kind = session
         .rows(format!("SELECT t.TABLE_TYPE, t.ENGINE FROM information_schema.TABLES t WHERE {tables}"))
         .await?;

@@ -25,7 +25,9 @@ pub async fn check(_name: &str, options: &Options, targets: &[Arc<Target>]) -> R
     let mut findings = Vec::new();
     let place = match options.connect_options() {
         Ok(wanted) => match wanted.get_socket() {
-            Some(socket) => format!("database {:?} at {}", wanted.get_database().unwrap_or_default(), socket.display()),
+            Some(socket) => {
+                format!("database {:?} at {}", wanted.get_database().unwrap_or_default(), socket.display())
+            }
             None => format!(
                 "database {:?} at {}:{}",
                 wanted.get_database().unwrap_or_default(),
@@ -46,8 +48,13 @@ pub async fn check(_name: &str, options: &Options, targets: &[Arc<Target>]) -> R
         Ok((missing, user)) => {
             let (missing, database) = (missing.join(", "), crate::sql::quote(&server.database));
             findings.push(
-                Finding::new(Severity::Error, "mysql-rights", &place, format!("the user lacks the rights {missing}"))
-                    .with_remedy(format!("GRANT {missing} ON {database}.* TO {user};")),
+                Finding::new(
+                    Severity::Error,
+                    "mysql-rights",
+                    &place,
+                    format!("the user lacks the rights {missing}"),
+                )
+                .with_remedy(format!("GRANT {missing} ON {database}.* TO {user};")),
             );
         }
         Err(failure) => {
@@ -56,7 +63,9 @@ pub async fn check(_name: &str, options: &Options, targets: &[Arc<Target>]) -> R
     }
     for target in targets {
         match check_target(target) {
-            Err(error) => findings.push(of_error("mysql-mapping", &format!("table {:?}", target.table), error)),
+            Err(error) => {
+                findings.push(of_error("mysql-mapping", &format!("table {:?}", target.table), error))
+            }
             Ok(()) => check_table(options, &mut session, target, &server, &mut findings).await,
         }
     }
@@ -82,7 +91,8 @@ fn check_server(server: &Server, place: &str) -> Vec<Finding> {
         note(
             Severity::Warning,
             "mysql-binlog-format",
-            "the binary log has statements, so the sink has to use REPEATABLE READ, which locks more".to_owned(),
+            "the binary log has statements, so the sink has to use REPEATABLE READ, which locks more"
+                .to_owned(),
             "SET GLOBAL binlog_format = 'ROW'; (and binlog_format=ROW in the server's configuration)",
         );
     }
@@ -113,9 +123,12 @@ async fn missing_rights(session: &mut Session, create: bool) -> Result<(Vec<&'st
     let shown = format!("'{}'@'{}'", name.replace('\'', "''"), host.replace('\'', "''"));
     let mut grantees = vec![literal(&shown)];
     // A server without roles has no such table.
-    if let Ok(roles) = session.rows("SELECT ROLE_NAME FROM information_schema.ENABLED_ROLES".to_owned()).await {
+    if let Ok(roles) = session.rows("SELECT ROLE_NAME FROM information_schema.ENABLED_ROLES".to_owned()).await
+    {
         let roles = roles.into_iter().flatten().flatten();
-        grantees.extend(roles.flat_map(|role| [literal(&format!("'{role}'@''")), literal(&format!("'{role}'@'%'"))]));
+        grantees.extend(
+            roles.flat_map(|role| [literal(&format!("'{role}'@''")), literal(&format!("'{role}'@'%'"))]),
+        );
     }
     let grantees = grantees.join(", ");
     let held = session

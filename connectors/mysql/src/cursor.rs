@@ -27,7 +27,11 @@ impl CursorStore {
     ///
     /// # Errors
     /// [`connector_api::Kind::Transient`] when an earlier session still holds its transaction.
-    pub async fn take_over(session: &mut Session, sink: Arc<str>, connections: &[u64]) -> Result<CursorStore> {
+    pub async fn take_over(
+        session: &mut Session,
+        sink: Arc<str>,
+        connections: &[u64],
+    ) -> Result<CursorStore> {
         let what = format!("take over cursor of sink {sink}");
         if let Err(failure) = count_up(session, &sink, connections).await {
             if failure.number() != Some(number::LOCK_WAIT) {
@@ -127,7 +131,8 @@ impl CursorStore {
     /// The statement that writes some entries.
     pub fn write(&self, log: LogId, entries: &[(TopicPartition, u64)]) -> String {
         let mut sql =
-            "INSERT INTO _millstream_cursor (sink, topic, `partition`, log_id, next_offset) VALUES ".to_owned();
+            "INSERT INTO _millstream_cursor (sink, topic, `partition`, log_id, next_offset) VALUES "
+                .to_owned();
         for (at, (of, next)) in entries.iter().enumerate() {
             let separator = if at == 0 { "" } else { ", " };
             let (sink, topic) = (literal(&self.sink), literal(&of.topic));

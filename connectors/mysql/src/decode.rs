@@ -5,8 +5,8 @@
 
 use connector_api::civil::{MICROS_PER_DAY, days_from_civil};
 use connector_api::{
-    Column, DATE_INFINITY, DATE_MINUS_INFINITY, Error, Result, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, Value,
-    ValueKind,
+    Column, DATE_INFINITY, DATE_MINUS_INFINITY, Error, Result, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY,
+    Value, ValueKind,
 };
 
 /// Appends a value, encoded.
@@ -19,7 +19,11 @@ pub fn put(out: &mut Vec<u8>, column: &Column, bytes: Option<&[u8]>) -> Result<(
         return Ok(());
     };
     let wrong = || {
-        Error::data(format!("read column {:?}: it holds a value that is no {}", column.name, column.kind.as_str()))
+        Error::data(format!(
+            "read column {:?}: it holds a value that is no {}",
+            column.name,
+            column.kind.as_str()
+        ))
     };
     match column.kind {
         ValueKind::Bytes => Value::Bytes(bytes).encode(out),
@@ -88,7 +92,8 @@ fn date(text: &str) -> Option<i64> {
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
     let year: i64 = year.parse().ok()?;
     let (month, day): (u32, u32) = (month.parse().ok()?, day.parse().ok()?);
-    let fits = parts.next().is_none() && (1..=12).contains(&month) && (1..=31).contains(&day) && year < 300_000;
+    let fits =
+        parts.next().is_none() && (1..=12).contains(&month) && (1..=31).contains(&day) && year < 300_000;
     fits.then(|| days_from_civil(if before { 1 - year } else { year }, month, day))
 }
 
@@ -140,7 +145,10 @@ mod tests {
         assert_eq!(read(ValueKind::Date, "0001-01-01"), Some(Value::Date(-730_119)));
         assert_eq!(read(ValueKind::Time, "24:00:00.000000"), Some(Value::Time(MICROS_PER_DAY)));
         assert_eq!(read(ValueKind::Timestamp, "1999-12-31 23:59:59.999999"), Some(Value::Timestamp(-1)));
-        assert_eq!(read(ValueKind::TimestampTz, "2000-01-01 00:00:00.5+00:00"), Some(Value::TimestampTz(500_000)));
+        assert_eq!(
+            read(ValueKind::TimestampTz, "2000-01-01 00:00:00.5+00:00"),
+            Some(Value::TimestampTz(500_000))
+        );
         assert_eq!(read(ValueKind::Timestamp, "infinity"), Some(Value::Timestamp(i64::MAX)));
         assert_eq!(read(ValueKind::Bool, "1"), Some(Value::Bool(true)));
         for (kind, wrong) in [

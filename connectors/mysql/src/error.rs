@@ -78,15 +78,51 @@ impl Refusal {
     pub fn kind(&self) -> Kind {
         match self.number {
             // Deadlock, lock wait, killed, shutdown, too many connections, read-only failover, out of memory or disk.
-            1213 | 1205 | 1053 | 1317 | 1040 | 1203 | 1226 | 1021 | 1114 | 1030 | 1026 | 1041 | 1037 | 1290 | 1792
-            | 1836 | 1160 | 1161 | 1158 | 1159 | 1412 | 1615 | 1927 | 1969 | 3024 | 4031 | 1020 | 1047 | 1196 => {
-                Kind::Transient
-            }
+            1213 | 1205 | 1053 | 1317 | 1040 | 1203 | 1226 | 1021 | 1114 | 1030 | 1026 | 1041 | 1037
+            | 1290 | 1792 | 1836 | 1160 | 1161 | 1158 | 1159 | 1412 | 1615 | 1927 | 1969 | 3024 | 4031
+            | 1020 | 1047 | 1196 => Kind::Transient,
             1044 | 1045 | 1130 | 1129 | 1251 | 1524 | 1698 | 1862 | 3118 | 1820 => Kind::Auth,
             // Values that do not fit, and constraints.
-            1022 | 1048 | 1062 | 1138 | 1169 | 1216 | 1217 | 1242 | 1264 | 1265 | 1292 | 1364 | 1365 | 1366 | 1367
-            | 1406 | 1411 | 1441 | 1451 | 1452 | 1456 | 1525 | 1557 | 1586 | 1644 | 1690 | 1761 | 1762 | 3140..=3158
-            | 3819 | 4025 | 1153 | 1301 | 1526 | 1118 | 1231 | 4038 | 1977 | 3854 | 3903 => Kind::Data,
+            1022
+            | 1048
+            | 1062
+            | 1138
+            | 1169
+            | 1216
+            | 1217
+            | 1242
+            | 1264
+            | 1265
+            | 1292
+            | 1364
+            | 1365
+            | 1366
+            | 1367
+            | 1406
+            | 1411
+            | 1441
+            | 1451
+            | 1452
+            | 1456
+            | 1525
+            | 1557
+            | 1586
+            | 1644
+            | 1690
+            | 1761
+            | 1762
+            | 3140..=3158
+            | 3819
+            | 4025
+            | 1153
+            | 1301
+            | 1526
+            | 1118
+            | 1231
+            | 4038
+            | 1977
+            | 3854
+            | 3903 => Kind::Data,
             // SQLSTATE 22 and 23 are the classes of wrong values and broken constraints; 45 is a trigger's SIGNAL.
             _ if ["22", "23", "45"].iter().any(|class| self.state.starts_with(class)) => Kind::Data,
             _ => Kind::Config,
@@ -139,15 +175,21 @@ impl Refusal {
     fn remedy(&self) -> Option<&'static str> {
         Some(match self.number {
             1021 | 1114 | 1030 => "free space on the server's disk; work resumes by itself",
-            1153 => "SET GLOBAL max_allowed_packet = 1073741824; (and max_allowed_packet=1G in the server's configuration)",
+            1153 => {
+                "SET GLOBAL max_allowed_packet = 1073741824; (and max_allowed_packet=1G in the server's configuration)"
+            }
             1205 => "SHOW ENGINE INNODB STATUS; shows who holds the lock; end it with KILL ID",
-            1045 | 1698 => "set user and password in the sink's url, or: ALTER USER 'USER'@'HOST' IDENTIFIED BY 'PASSWORD';",
+            1045 | 1698 => {
+                "set user and password in the sink's url, or: ALTER USER 'USER'@'HOST' IDENTIFIED BY 'PASSWORD';"
+            }
             1044 | 1142 | 1143 => {
                 "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX ON DATABASE.* TO 'USER'@'HOST';"
             }
             1129 => "mariadb-admin flush-hosts (or mysqladmin flush-hosts)",
             1049 => "CREATE DATABASE NAME CHARACTER SET utf8mb4;",
-            1054 | 1091 | 1146 | 1051 => "run `millstream check CONFIG`: it names the statement that mends the table",
+            1054 | 1091 | 1146 | 1051 => {
+                "run `millstream check CONFIG`: it names the statement that mends the table"
+            }
             1040 | 1203 | 1226 => "lower `connections` of the sink, or raise max_connections of the server",
             _ => return None,
         })
@@ -199,7 +241,11 @@ impl Failure {
     }
 
     /// The same, naming the column or key if it is one of `known`.
-    pub fn into_error_at<'n>(self, context: impl fmt::Display, known: impl IntoIterator<Item = &'n str>) -> Error {
+    pub fn into_error_at<'n>(
+        self,
+        context: impl fmt::Display,
+        known: impl IntoIterator<Item = &'n str>,
+    ) -> Error {
         match self {
             Failure::Server(refusal) => {
                 let name = refusal.name(known);

@@ -90,12 +90,16 @@ impl Form {
     /// Whether a column of this form has room for all that one of the form `wanted` has.
     pub fn covers(self, wanted: Form) -> bool {
         match (self, wanted) {
-            (Form::Integer { bytes, unsigned: false }, Form::Integer { bytes: wanted, .. }) => bytes >= wanted,
+            (Form::Integer { bytes, unsigned: false }, Form::Integer { bytes: wanted, .. }) => {
+                bytes >= wanted
+            }
             (Form::Integer { unsigned: true, .. }, Form::Integer { .. }) => false,
             (Form::Decimal { precision, scale }, Form::Decimal { precision: digits, scale: fraction }) => {
                 scale >= fraction && precision.saturating_sub(scale) >= digits.saturating_sub(fraction)
             }
-            (Form::Decimal { precision, scale }, Form::Integer { .. }) => precision.saturating_sub(scale) >= 19,
+            (Form::Decimal { precision, scale }, Form::Integer { .. }) => {
+                precision.saturating_sub(scale) >= 19
+            }
             (Form::Decimal { .. } | Form::Single, Form::Text { .. } | Form::Double) => false,
             (Form::Text { bytes, .. }, Form::Text { bytes: wanted, .. }) => bytes >= wanted,
             (Form::Bytes { len, .. }, Form::Bytes { len: wanted, .. }) => len >= wanted,
@@ -114,9 +118,13 @@ impl Form {
             (_, Value::Null) => out.push_str("NULL"),
             (_, Value::Unchanged) => return Err(left_out()),
             (Form::Integer { .. } | Form::Decimal { .. }, Value::Int(int)) => put_int(out, int),
-            (Form::Integer { .. } | Form::Decimal { .. }, Value::Bool(bool)) => out.push(if bool { '1' } else { '0' }),
+            (Form::Integer { .. } | Form::Decimal { .. }, Value::Bool(bool)) => {
+                out.push(if bool { '1' } else { '0' })
+            }
             (Form::Bit, Value::Bool(bool)) => out.push_str(if bool { "b'1'" } else { "b'0'" }),
-            (Form::Decimal { precision, scale }, Value::Decimal(text)) => put_decimal(out, text, precision, scale)?,
+            (Form::Decimal { precision, scale }, Value::Decimal(text)) => {
+                put_decimal(out, text, precision, scale)?
+            }
             (Form::Double | Form::Single, Value::Float(float)) => put_float(out, float, self)?,
             (Form::Text { chars, bytes }, value) => put_as_text(out, value, chars, bytes)?,
             (Form::Bytes { len, fixed }, value) => put_as_bytes(out, value, len, fixed)?,

@@ -5,7 +5,7 @@ use connector_api::{Error, Finding, Severity, ValueKind};
 use crate::catalog::{Object, Table, TableColumn, same_column};
 use crate::ddl::Wanted;
 use crate::sql::quote;
-use crate::types::is_exact;
+use crate::types::{charset, is_exact};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +24,12 @@ pub enum Gap {
     Changes(usize, String),
     /// A target column (by index) of a declared type with less room than the source's.
     Narrow(usize, String),
-    /// A column of the key (by index) that may be NULL.
-    Nullable(usize),
-    /// A column of the key (by index) whose collation takes different texts for one.
-    Inexact(usize, String),
-    /// A text column (by index) with a character set that has not all characters.
-    Charset(usize, String),
+    /// A column of the key (by index) that may be NULL, and what mends it.
+    Nullable(usize, String),
+    /// A column of the key (by index) whose collation takes different texts for one, and what mends it.
+    Inexact(usize, String, String),
+    /// A text column (by index) with a character set that has not all characters, and what mends it.
+    Charset(usize, String, String),
     /// A column that the topic does not fill, and that may not stay empty.
     Required(String),
     /// A column that the topic does not fill.
@@ -87,14 +87,29 @@ fn column_gap(wanted: &Wanted<'_>, at: usize, column: &TableColumn) -> Option<Ga
     // Values of other kinds have one form each, so that no two of them are equal without case.
     let free = matches!(kind, ValueKind::Text | ValueKind::Json | ValueKind::Array);
     let declared = || column.declared.clone();
+    // The type stays the owner's.
+    let alter = |charset: &str| {
+        let null = if of_key || !column.nullable { "NOT NULL" } else { "NULL" };
+        format!(
+            "ALTER TABLE {} MODIFY COLUMN {} {}{charset} {null}",
+            wanted.table(),
+            quote(&column.name),
+            column.declared
+        )
+    };
+    let exact = || alter(&format!(" {}", charset(wanted.server)));
     Some(match () {
         () if column.generated => Gap::Generated(at),
         () if !column.form.takes(kind) => Gap::Changes(at, declared()),
-        () if of_key && column.nullable => Gap::Nullable(at),
-        () if of_key && free && !is_exact(&column.collation) => Gap::Inexact(at, column.collation.clone()),
-        () if !column.form.covers(wanted.declared(at).form) && !(of_key && free) => Gap::Narrow(at, declared()),
+        () if of_key && column.nullable => Gap::Nullable(at, if free { exact() } else { alter("") }),
+        () if of_key && free && !is_exact(&column.collation) => {
+            Gap::Inexact(at, column.collation.clone(), exact())
+        }
+        () if !column.form.covers(wanted.declared(at).form) && !(of_key && free) => {
+            Gap::Narrow(at, declared())
+        }
         () if free && !matches!(column.charset.as_str(), "" | "utf8mb4" | "binary") => {
-            Gap::Charset(at, column.charset.clone())
+            Gap::Charset(at, column.charset.clone(), exact())
         }
         () => return None,
     })
@@ -147,7 +162,7 @@ impl Gap {
             Gap::Generated(_) => "mysql-column-generated",
             Gap::Changes(..) => "mysql-type-converts",
             Gap::Narrow(..) => "mysql-type-narrow",
-            Gap::Nullable(_) => "mysql-key-nullable",
+            Gap::Nullable(..) => "mysql-key-nullable",
             Gap::Inexact(..) => "mysql-key-collation",
             Gap::Charset(..) => "mysql-charset",
             Gap::Required(_) => "mysql-column-required",
@@ -163,7 +178,9 @@ impl Gap {
             Gap::NoTable => "the table does not exist".to_owned(),
             Gap::NotATable(kind) => format!("the name belongs to a {kind}, which cannot be upserted into"),
             Gap::Engine(engine) => {
-                format!("its engine is {engine}, which has no transactions: the cursor would not follow the data")
+                format!(
+                    "its engine is {engine}, which has no transactions: the cursor would not follow the data"
+                )
             }
             Gap::NoColumn(at) => format!("column {:?} does not exist", wanted.name(*at)),
             Gap::Generated(at) => format!("column {:?} is computed and cannot be written", wanted.name(*at)),
@@ -176,13 +193,13 @@ impl Gap {
                 "column {:?} is declared {was}, which has less room than the source's type; what does not fit is refused",
                 wanted.name(*at)
             ),
-            Gap::Nullable(at) => format!("column {:?} is of the key and may be NULL", wanted.name(*at)),
-            Gap::Inexact(at, collation) => format!(
+            Gap::Nullable(at, _) => format!("column {:?} is of the key and may be NULL", wanted.name(*at)),
+            Gap::Inexact(at, collation, _) => format!(
                 "column {:?} is of the key, and collation {collation} takes different texts for one (case, or blanks at \
                  the end): two rows would become one",
                 wanted.name(*at)
             ),
-            Gap::Charset(at, charset) => format!(
+            Gap::Charset(at, charset, _) => format!(
                 "column {:?} has character set {charset}; texts with other characters are refused",
                 wanted.name(*at)
             ),
@@ -204,11 +221,10 @@ impl Gap {
             Gap::Engine(_) => Some(format!("ALTER TABLE {} ENGINE = InnoDB;", wanted.table())),
             Gap::NoColumn(at) => Some(format!("{};", wanted.add_column(*at))),
             Gap::Generated(_) => rule("leave the column out of `columns`"),
-            Gap::Changes(at, _)
-            | Gap::Narrow(at, _)
-            | Gap::Nullable(at)
-            | Gap::Inexact(at, _)
-            | Gap::Charset(at, _) => Some(format!("{};", wanted.retype(*at))),
+            Gap::Changes(at, _) | Gap::Narrow(at, _) => Some(format!("{};", wanted.retype(*at))),
+            Gap::Nullable(_, mend) | Gap::Inexact(_, _, mend) | Gap::Charset(_, _, mend) => {
+                Some(format!("{mend};"))
+            }
             Gap::Required(name) => Some(format!(
                 "ALTER TABLE {} ALTER COLUMN {} SET DEFAULT VALUE; or map a source column to it",
                 wanted.table(),
@@ -232,8 +248,10 @@ impl Gap {
     /// The gap as an error that stops the sink.
     pub fn error(&self, wanted: &Wanted<'_>, rights: Rights) -> Error {
         let finding = self.finding(wanted, rights);
-        let error =
-            Error::config(format!("map topic {} to {}: {}", wanted.target.topic, finding.place, finding.what));
+        let error = Error::config(format!(
+            "map topic {} to {}: {}",
+            wanted.target.topic, finding.place, finding.what
+        ));
         match finding.remedy {
             Some(remedy) => error.with_remedy(remedy),
             None => error,

@@ -28,6 +28,8 @@ pub struct Lane {
     unplanned: Vec<Arc<Target>>,
     /// A transaction is open.
     open: bool,
+    /// The open transaction holds changes of an earlier flush.
+    applied: bool,
     /// Tables that the open transaction has locked.
     touched: BTreeSet<String>,
 }
@@ -65,6 +67,7 @@ impl Lane {
             ranks: HashMap::new(),
             unplanned: Vec::new(),
             open: false,
+            applied: false,
             touched: BTreeSet::new(),
         }
     }
@@ -149,12 +152,13 @@ impl Lane {
             },
         };
         self.gather.clear();
+        self.applied = true;
         Ok(Flushed::Done(refused))
     }
 
     async fn mark(&mut self, sql: &str) -> Result<()> {
         let done = self.session.run(sql.to_owned()).await;
-        done.map(drop).map_err(|failure| failure.into_error("set savepoint"))
+        done.map(drop).map_err(|failure| failure.into_error("go to savepoint"))
     }
 
     async fn all_at_once(&mut self) -> Result<(), Stopped> {
@@ -189,7 +193,14 @@ impl Lane {
         };
         match target {
             Some(target) if outdated => {
-                self.mark(BACK).await?;
+                match self.applied {
+                    true => self.mark(BACK).await?,
+                    // Nothing is lost, and no lock is left that would keep the table from being changed.
+                    false => {
+                        self.mark("ROLLBACK").await?;
+                        self.ended();
+                    }
+                }
                 Ok(Some(Flushed::Outdated(target, error)))
             }
             _ if kind == Kind::Data => {
@@ -261,7 +272,10 @@ impl Lane {
         self.rollback(options).await?;
         self.begin(store, options).await?;
         self.session.run(sql.to_owned()).await.map_err(|failure| failure.into_error("write cursor"))?;
-        self.session.run("COMMIT".to_owned()).await.map_err(|failure| failure.into_error("commit transaction"))?;
+        self.session
+            .run("COMMIT".to_owned())
+            .await
+            .map_err(|failure| failure.into_error("commit transaction"))?;
         self.ended();
         Ok(())
     }
@@ -281,7 +295,7 @@ impl Lane {
     }
 
     fn ended(&mut self) {
-        self.open = false;
+        (self.open, self.applied) = (false, false);
         self.touched.clear();
     }
 

@@ -9,9 +9,8 @@ use sqlx::mysql::MySqlConnectOptions;
 use crate::ties::Ties;
 
 /// Parameters that a URL may have; another would be ignored in silence (I9).
-const PARAMETERS: &[&str] = &[
-    "ssl-mode", "sslmode", "ssl-ca", "sslca", "ssl-cert", "sslcert", "ssl-key", "sslkey", "socket",
-];
+const PARAMETERS: &[&str] =
+    &["ssl-mode", "sslmode", "ssl-ca", "sslca", "ssl-cert", "sslcert", "ssl-key", "sslkey", "socket"];
 
 /// A MySQL or MariaDB sink, as the configuration has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -79,11 +78,15 @@ impl Options {
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let name = parameter.split('=').next().unwrap_or_default();
             if !PARAMETERS.contains(&name) {
-                return Err(wrong(format!("it has no parameter {name:?}; there are {}", PARAMETERS.join(", "))));
+                return Err(wrong(format!(
+                    "it has no parameter {name:?}; there are {}",
+                    PARAMETERS.join(", ")
+                )));
             }
         }
-        let options: MySqlConnectOptions =
-            url.parse().map_err(|_| wrong("it cannot be read as a URL; percent-encode special characters".to_owned()))?;
+        let options: MySqlConnectOptions = url
+            .parse()
+            .map_err(|_| wrong("it cannot be read as a URL; percent-encode special characters".to_owned()))?;
         match options.get_database() {
             None | Some("") => Err(wrong("it names no database".to_owned())),
             Some(_) => Ok(options),

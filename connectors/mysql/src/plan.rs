@@ -72,7 +72,10 @@ impl Plan {
         let mut required = Vec::new();
         for (at, (_, name)) in target.columns.iter().enumerate() {
             let found = table.column(name).ok_or_else(|| {
-                Error::config(format!("map topic {} to table {:?}: no column {name:?}", target.topic, target.table))
+                Error::config(format!(
+                    "map topic {} to table {:?}: no column {name:?}",
+                    target.topic, target.table
+                ))
             })?;
             if found.required {
                 required.push(at);
@@ -106,7 +109,11 @@ impl Plan {
         match self.target.key.is_empty() {
             true => format!("apply change to table {:?} (no key)", self.target.table),
             false => {
-                format!("apply change to table {:?} (key {})", self.target.table, self.target.key_names().join(", "))
+                format!(
+                    "apply change to table {:?} (key {})",
+                    self.target.table,
+                    self.target.key_names().join(", ")
+                )
             }
         }
     }
@@ -175,7 +182,10 @@ impl Plan {
         let (Some(column), Some(value)) = (self.columns.get(at), value) else {
             return Err(Error::corrupt("write row: fewer values than columns"));
         };
-        column.form.put(out, value).map_err(|error| error.within(format_args!("column {:?}", self.target.name(at))))
+        column
+            .form
+            .put(out, value)
+            .map_err(|error| error.within(format_args!("column {:?}", self.target.name(at))))
     }
 
     /// Appends a key for `IN (…)`; its values are in key order.

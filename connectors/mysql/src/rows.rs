@@ -202,7 +202,9 @@ fn put_canonical(out: &mut String, json: &Json) {
         Json::String(text) => put_string(out, text),
         Json::Number(number) => match number.as_f64() {
             // 1, 1.0 and 1e0 are one number, as far as a double tells numbers apart.
-            Some(float) if !number.is_i64() && !number.is_u64() && float.fract() == 0.0 && float.abs() < 1e15 => {
+            Some(float)
+                if !number.is_i64() && !number.is_u64() && float.fract() == 0.0 && float.abs() < 1e15 =>
+            {
                 let _ = write!(out, "{}", float as i64);
             }
             _ => {

@@ -125,7 +125,11 @@ impl Session {
     async fn configure(&mut self) -> Result<(), Failure> {
         let isolation = if self.server.statement_log { "REPEATABLE READ" } else { "READ COMMITTED" };
         // A session that lost its other end must not hold locks for ever.
-        let idle = if self.server.mariadb { ", idle_transaction_timeout = 300, in_predicate_conversion_threshold = 0, max_statement_time = 0" } else { "" };
+        let idle = if self.server.mariadb {
+            ", idle_transaction_timeout = 300, in_predicate_conversion_threshold = 0, max_statement_time = 0"
+        } else {
+            ""
+        };
         self.run(format!(
             "SET SESSION sql_mode = '{SQL_MODE}', time_zone = '+00:00', autocommit = 1, sql_auto_is_null = 0, \
              sql_safe_updates = 0, foreign_key_checks = 1, unique_checks = 1, innodb_lock_wait_timeout = 10, \

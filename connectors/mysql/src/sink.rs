@@ -80,7 +80,9 @@ impl Mysql {
             }
             match outdated {
                 None => return Ok(refused),
-                Some(error) => info!("a target table was changed by somebody else, looking at it again: {error}"),
+                Some(error) => {
+                    info!("a target table was changed by somebody else, looking at it again: {error}")
+                }
             }
         }
         Err(Error::transient("apply changes: the tables change faster than the sink can follow"))
@@ -117,7 +119,8 @@ impl Mysql {
         let (shared, options) = (&*store, &*options);
         let committing = lanes.iter_mut().zip(&entries);
         let results =
-            join_all(committing.map(|(lane, entries)| lane.commit(shared, options, cursor.log, entries))).await;
+            join_all(committing.map(|(lane, entries)| lane.commit(shared, options, cursor.log, entries)))
+                .await;
         for (entries, result) in entries.iter().zip(results) {
             result?;
             entries.iter().for_each(|(of, next)| store.committed(cursor.log, of, *next));
@@ -219,7 +222,9 @@ impl Sink for Mysql {
         };
         let (group, merged) = options.ties.tie(&incoming.topic.topic, &table);
         if let Some(merged) = merged.filter(|merged| merged % count != group % count)
-            && [merged % count, group % count].iter().any(|at| lanes.get(*at).is_some_and(|lane| !lane.is_idle()))
+            && [merged % count, group % count]
+                .iter()
+                .any(|at| lanes.get(*at).is_some_and(|lane| !lane.is_idle()))
         {
             // Changes of the two wait in different transactions: begin again with them in one.
             return Err(Error::transient(format!(

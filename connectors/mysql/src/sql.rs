@@ -48,8 +48,10 @@ pub fn check_table_name(name: &str) -> Result<()> {
     check_name("table", name)?;
     let head = name.get(..RESERVED.len()).unwrap_or_default();
     match head.eq_ignore_ascii_case(RESERVED) {
-        true => Err(Error::config(format!("name table {name:?}: names that begin with {RESERVED} belong to the sink"))
-            .with_remedy("give the rule another `table`")),
+        true => Err(Error::config(format!(
+            "name table {name:?}: names that begin with {RESERVED} belong to the sink"
+        ))
+        .with_remedy("give the rule another `table`")),
         false => Ok(()),
     }
 }
@@ -117,7 +119,8 @@ mod tests {
     #[test]
     fn names_are_quoted_and_checked() {
         assert_eq!(quote("a`; DROP TABLE x; -- "), "`a``; DROP TABLE x; -- `");
-        for name in ["", "a\0b", "ends ", &"x".repeat(65), "smile 😀", "_millstream_cursor", "_MILLSTREAM_x"] {
+        for name in ["", "a\0b", "ends ", &"x".repeat(65), "smile 😀", "_millstream_cursor", "_MILLSTREAM_x"]
+        {
             assert!(check_table_name(name).is_err(), "{name:?}");
         }
         for name in ["users", "a`b", "a.b", "select", "é_millstream", &"é".repeat(64), " x"] {

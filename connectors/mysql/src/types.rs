@@ -173,7 +173,9 @@ pub fn form(facts: &Facts) -> Form {
             Form::Text { chars: facts.chars.unwrap_or(octets), bytes: octets }
         }
         "binary" => Form::Bytes { len: octets, fixed: true },
-        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Form::Bytes { len: octets, fixed: false },
+        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            Form::Bytes { len: octets, fixed: false }
+        }
         "date" => Form::Date,
         "time" => Form::Time(facts.fraction.unwrap_or(0)),
         "datetime" | "timestamp" => Form::DateTime(facts.fraction.unwrap_or(0)),
@@ -215,7 +217,9 @@ mod tests {
         assert_eq!(sql(ValueKind::Int, "oid"), "bigint");
         assert_eq!(sql(ValueKind::Decimal, "numeric(12,2)"), "decimal(12,2)");
         assert_eq!(sql(ValueKind::Decimal, "numeric(12)"), "decimal(12,0)");
-        for unbounded in ["numeric", "numeric(70,2)", "numeric(40,31)", "numeric(3,-2)", "numeric(2,5)", "numeric("] {
+        for unbounded in
+            ["numeric", "numeric(70,2)", "numeric(40,31)", "numeric(3,-2)", "numeric(2,5)", "numeric("]
+        {
             assert!(sql(ValueKind::Decimal, unbounded).starts_with("longtext"), "{unbounded}");
         }
     }
@@ -226,7 +230,10 @@ mod tests {
         let short = column(ValueKind::Text, "character varying(20)");
         let key = |column: &Column, key: &[&Column]| declared_key(column, key, &server()).sql;
         assert_eq!(key(&text, &[&text]), "varchar(768) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin");
-        assert_eq!(key(&text, &[&text, &int, &short]), "varchar(376) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin");
+        assert_eq!(
+            key(&text, &[&text, &int, &short]),
+            "varchar(376) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+        );
         assert!(key(&short, &[&short]).starts_with("varchar(20)"));
         assert_eq!(key(&int, &[&text, &int]), "bigint");
         assert_eq!(key(&column(ValueKind::Bytes, "bytea"), &[&text]), "varbinary(3072)");

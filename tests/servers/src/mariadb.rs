@@ -183,7 +183,9 @@ impl MariaDb {
             File::options().append(true).create(true).open(self.directory.join("log")).expect("open the log");
         let mut command = account::command("sh");
         command.args(["-c", LAUNCH, "launch"]).arg(&pidfile);
-        command.arg(program("mariadbd").expect("MariaDB is not on this machine: apt-get install mariadb-server-core"));
+        command.arg(
+            program("mariadbd").expect("MariaDB is not on this machine: apt-get install mariadb-server-core"),
+        );
         command.arg("--no-defaults").args(["--bind-address=127.0.0.1", &format!("--port={}", self.port)]);
         command.arg(flag("--datadir", &self.directory.join("data"))).arg(flag("--pid-file", &pidfile));
         command.arg(flag("--socket", &self.socket())).args(self.options.arguments());
@@ -262,8 +264,8 @@ fn template() -> PathBuf {
 
 fn install() -> PathBuf {
     let folder = scratch::fresh("mariadb-template");
-    let program =
-        program("mariadb-install-db").expect("MariaDB is not on this machine: apt-get install mariadb-server-core");
+    let program = program("mariadb-install-db")
+        .expect("MariaDB is not on this machine: apt-get install mariadb-server-core");
     let mut command: Command = account::command(program);
     command.arg("--no-defaults").arg(flag("--datadir", &folder)).args([
         "--auth-root-authentication-method=normal",

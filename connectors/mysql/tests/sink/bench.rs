@@ -83,7 +83,10 @@ async fn bare(connection: &mut MySqlConnection, load: Load, batch: i64, prepared
             match prepared {
                 true => {
                     let mut sql = bound(load, ids, from);
-                    transaction.execute(sql.build().persistent(ids.len() as i64 == batch.min(1_000))).await.unwrap();
+                    transaction
+                        .execute(sql.build().persistent(ids.len() as i64 == batch.min(1_000)))
+                        .await
+                        .unwrap();
                 }
                 false => {
                     transaction.execute(AssertSqlSafe(plain(load, ids, from))).await.unwrap();
@@ -104,7 +107,9 @@ fn bound(load: Load, ids: &[i64], from: i64) -> QueryBuilder<MySql> {
     if load == Load::Delete {
         let mut sql = QueryBuilder::new("DELETE FROM bench WHERE id IN (");
         let mut list = sql.separated(",");
-        ids.iter().for_each(|id| drop(list.push_bind(*id)));
+        for id in ids {
+            list.push_bind(*id);
+        }
         sql.push(")");
         return sql;
     }
@@ -163,7 +168,9 @@ fn bench_rows_a_second_beside_the_bare_driver() {
     h.deliver();
     let runtime = runtime();
     let mut connection = runtime.block_on(MySqlConnection::connect(h.options.url.expose())).unwrap();
-    println!("rows/s, median of {ROUNDS} (min-max): load, batch, sink, bare prepared, bare text, ratio to the faster");
+    println!(
+        "rows/s, median of {ROUNDS} (min-max): load, batch, sink, bare prepared, bare text, ratio to the faster"
+    );
     for batch in [100, 1_000, 10_000] {
         let mut times: [[Vec<f64>; 3]; 3] = Default::default();
         for _ in 0..ROUNDS {

@@ -30,7 +30,7 @@ fn a_sound_database_has_nothing_to_mend() {
 #[test]
 fn every_table_that_does_not_fit_is_found_with_what_mends_it() {
     let sql = "CREATE TABLE users (id bigint PRIMARY KEY, name varchar(9) CHARACTER SET latin1, note int) ENGINE = InnoDB;
-               CREATE TABLE old (id bigint PRIMARY KEY, name longtext, note longtext) ENGINE = MyISAM;
+               CREATE TABLE old (id bigint PRIMARY KEY, name longtext, note longtext) ENGINE = MyISAM CHARACTER SET utf8mb4;
                CREATE VIEW seen AS SELECT 1";
     let Some(h) = Harness::on("every_table_that_does_not_fit_is_found", sql) else { return };
     let users = users();
@@ -59,7 +59,8 @@ fn missing_rights_are_named_with_the_grant() {
     let options = Options::new(url);
     let findings = check(&options, &[]);
     assert_eq!(codes(&findings, Severity::Error), ["mysql-rights"], "{findings:?}");
-    let remedy = findings.iter().find(|finding| finding.code == "mysql-rights").unwrap().remedy.clone().unwrap();
+    let remedy =
+        findings.iter().find(|finding| finding.code == "mysql-rights").unwrap().remedy.clone().unwrap();
     assert!(remedy.starts_with("GRANT UPDATE, DELETE, CREATE, ALTER ON"), "{remedy}");
     h.session.execute(&remedy);
     assert_eq!(codes(&check(&options, &[]), Severity::Error), [""; 0]);

@@ -36,7 +36,9 @@ fn a_new_column_and_a_wider_type_follow_the_source() {
 
 #[test]
 fn a_shape_that_changes_inside_a_transaction_starts_it_over() {
-    let Some(mut h) = Harness::new("a_shape_that_changes_inside_a_transaction_starts_it_over") else { return };
+    let Some(mut h) = Harness::new("a_shape_that_changes_inside_a_transaction_starts_it_over") else {
+        return;
+    };
     let columns = vec![typed("id", ValueKind::Int, "integer"), typed("n", ValueKind::Int, "integer")];
     let (old, new) = (shaped("t", columns, &[0]), wider("integer"));
     h.route(&[&old, &new]);
@@ -75,7 +77,9 @@ fn a_table_that_somebody_changes_is_looked_at_again() {
     h.deliver();
     assert_eq!(h.rows("SELECT * FROM users"), ["3|c|NULL"]);
     // A column that nobody fills: that is for a person, and no row is at fault.
-    h.session.execute("ALTER TABLE users ADD COLUMN must int NOT NULL; ALTER TABLE users ALTER COLUMN must DROP DEFAULT");
+    h.session.execute(
+        "ALTER TABLE users ADD COLUMN must int NOT NULL; ALTER TABLE users ALTER COLUMN must DROP DEFAULT",
+    );
     h.feed.insert(&users, &user(4, "d"));
     let error = h.failure();
     assert_eq!(error.kind(), Kind::Config, "{error:?}");
@@ -105,11 +109,23 @@ fn without_create_tables_the_statement_is_said() {
 #[test]
 fn tables_that_cannot_be_written_right_are_refused_with_the_statement_that_mends_them() {
     let cases = [
-        ("CREATE TABLE users (id bigint PRIMARY KEY, name longtext, note longtext) ENGINE = MyISAM", "ENGINE = InnoDB"),
-        ("CREATE TABLE users (id bigint PRIMARY KEY, name longtext, note longtext) ENGINE = Aria", "ENGINE = InnoDB"),
+        (
+            "CREATE TABLE users (id bigint PRIMARY KEY, name longtext, note longtext) ENGINE = MyISAM",
+            "ENGINE = InnoDB",
+        ),
+        (
+            "CREATE TABLE users (id bigint PRIMARY KEY, name longtext, note longtext) ENGINE = Aria",
+            "ENGINE = InnoDB",
+        ),
         ("CREATE TABLE users (id bigint NOT NULL, name longtext, note longtext)", "ADD UNIQUE KEY (`id`)"),
-        ("CREATE TABLE users (id bigint UNIQUE, name longtext, note longtext)", "MODIFY COLUMN `id` bigint NOT NULL"),
-        ("CREATE TABLE users (id varchar(9) PRIMARY KEY, name int, note longtext)", "MODIFY COLUMN `name` longtext"),
+        (
+            "CREATE TABLE users (id bigint UNIQUE, name longtext, note longtext)",
+            "MODIFY COLUMN `id` bigint(20) NOT NULL",
+        ),
+        (
+            "CREATE TABLE users (id varchar(9) PRIMARY KEY, name int, note longtext)",
+            "MODIFY COLUMN `name` longtext",
+        ),
     ];
     for (sql, mend) in cases {
         let Some(mut h) = Harness::on("tables_that_cannot_be_written_right", sql) else { return };
@@ -128,7 +144,9 @@ fn tables_that_cannot_be_written_right_are_refused_with_the_statement_that_mends
     }
     // Keys that the collation would merge.
     for collation in ["utf8mb4_general_ci", "utf8mb4_bin"] {
-        let sql = format!("CREATE TABLE t (k varchar(20) CHARACTER SET utf8mb4 COLLATE {collation} PRIMARY KEY, v int)");
+        let sql = format!(
+            "CREATE TABLE t (k varchar(20) CHARACTER SET utf8mb4 COLLATE {collation} PRIMARY KEY, v int)"
+        );
         let Some(mut h) = Harness::on("keys_that_the_collation_would_merge", &sql) else { return };
         let t = table("t", &[("k", ValueKind::Text), ("v", ValueKind::Int)], &[0]);
         h.route(&[&t]);

@@ -178,7 +178,9 @@ fn a_deadlock_is_passing() {
     // Heavy, so that the server does not choose it as the victim.
     other.execute("CREATE TEMPORARY TABLE many SELECT seq FROM seq_1_to_2000");
     other.execute("CREATE TABLE IF NOT EXISTS heavy (n int) ENGINE = InnoDB");
-    other.execute("START TRANSACTION; INSERT INTO heavy SELECT seq FROM many; UPDATE users SET note = 'o' WHERE id = 2");
+    other.execute(
+        "START TRANSACTION; INSERT INTO heavy SELECT seq FROM many; UPDATE users SET note = 'o' WHERE id = 2",
+    );
     h.feed.update(&users, &user(1, "aa"));
     let first = h.feed.take();
     h.apply(&first).unwrap();
@@ -275,7 +277,9 @@ fn a_connection_that_the_server_ended_is_replaced() {
     h.route(&[&users]);
     h.feed.insert(&users, &user(1, "a"));
     h.deliver();
-    let ids = h.rows("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()");
+    let ids = h.rows(
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()",
+    );
     assert_eq!(ids.len(), 2);
     ids.iter().for_each(|id| h.session.execute(&format!("KILL {id}")));
     thread::sleep(Duration::from_millis(100));

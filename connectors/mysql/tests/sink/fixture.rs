@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use connector_api::{
-    BatchBuilder, Change, Column, Cursor, Delivery, Error, Image, Incoming, LogId, Op, Refused, Result, Schema,
-    SectionHandle, Sink, Target, TopicPartition, Value, ValueKind,
+    BatchBuilder, Change, Column, Cursor, Delivery, Error, Image, Incoming, LogId, Op, Refused, Result,
+    Schema, SectionHandle, Sink, Target, TopicPartition, Value, ValueKind,
 };
 use connector_mysql::{Mysql, Options};
 use throwaway_servers::mariadb::{self, MariaDb, Session};
@@ -52,13 +52,6 @@ impl Table {
         let target = Target { table: name.to_owned(), named: true, ..(*self.target).clone() };
         Table { target: Arc::new(target), ..self.clone() }
     }
-
-    /// Only some of the columns.
-    pub fn columns(&self, names: &[&str]) -> Table {
-        let mut target = (*self.target).clone();
-        target.columns.retain(|(_, name)| names.contains(&name.as_str()));
-        Table { target: Arc::new(target), ..self.clone() }
-    }
 }
 
 pub fn typed(name: &str, kind: ValueKind, type_name: &str) -> Column {
@@ -66,8 +59,12 @@ pub fn typed(name: &str, kind: ValueKind, type_name: &str) -> Column {
 }
 
 pub fn shaped(name: &str, columns: Vec<Column>, key: &[usize]) -> Table {
-    let schema =
-        Arc::new(Schema { namespace: "public".to_owned(), table: name.to_owned(), columns, key: key.to_vec() });
+    let schema = Arc::new(Schema {
+        namespace: "public".to_owned(),
+        table: name.to_owned(),
+        columns,
+        key: key.to_vec(),
+    });
     let topic: Arc<str> = format!("shop.public.{name}").into();
     let target = Arc::new(Target::whole(&topic, &schema));
     Table { topic, schema, target }
@@ -248,7 +245,8 @@ impl Harness {
             let topic = &delivered.section.topic;
             let schema = delivered.section.schema.as_ref().unwrap();
             let change = Change::decode(delivered.record, schema).unwrap();
-            let routes = self.routes.iter().filter(|route| route.topic == topic.topic && route.schema == *schema);
+            let routes =
+                self.routes.iter().filter(|route| route.topic == topic.topic && route.schema == *schema);
             let mut any = false;
             for route in routes {
                 any = true;

@@ -89,7 +89,7 @@ fn samples<'a>(numbers: &'a [u8], texts: &'a [u8]) -> Vec<Vec<Value<'a>>> {
             Value::Int(7),
             Value::Float(-0.1),
             Value::Decimal("7.00"),
-            Value::Decimal("1e5").kind().map_or(Value::Null, |_| Value::Decimal("100000")),
+            Value::Decimal("100000"),
             Value::Text("NULL"),
             Value::Bytes(b"bytes"),
             Value::Uuid([1; 16]),
@@ -143,7 +143,7 @@ fn every_kind_comes_back_as_the_loss_table_says() {
     });
     for (sent, found) in rows.iter().zip(&found) {
         let mut bytes = Vec::new();
-        connector_api::put_row(&mut bytes, sent);
+        connector_api::put_row(&mut bytes, sent.iter().copied());
         let wanted = kept(&*reader, &matrix.target, Row::from_bytes(&bytes));
         let held = kept(&*reader, &matrix.target, Row::from_bytes(found));
         for (at, (wanted, held)) in wanted.iter().zip(&held).enumerate() {
@@ -154,7 +154,7 @@ fn every_kind_comes_back_as_the_loss_table_says() {
     let keys: Vec<Vec<u8>> = [2, 77]
         .map(|id| {
             let mut key = Vec::new();
-            connector_api::put_row(&mut key, &[Value::Int(id)]);
+            connector_api::put_row(&mut key, [Value::Int(id)].into_iter());
             key
         })
         .into();
@@ -231,7 +231,8 @@ fn what_has_no_place_is_refused_and_not_changed() {
 #[test]
 fn a_text_column_keeps_what_a_typed_one_cannot() {
     let test = "a_text_column_keeps_what_a_typed_one_cannot";
-    let sql = "CREATE TABLE t (id bigint PRIMARY KEY, f longtext, d longtext, s longtext) CHARACTER SET utf8mb4";
+    let sql =
+        "CREATE TABLE t (id bigint PRIMARY KEY, f longtext, d longtext, s longtext) CHARACTER SET utf8mb4";
     let Some(mut h) = Harness::on(test, sql) else { return };
     let columns = vec![
         typed("id", ValueKind::Int, "bigint"),
@@ -241,17 +242,21 @@ fn a_text_column_keeps_what_a_typed_one_cannot() {
     ];
     let t = shaped("t", columns, &[0]);
     h.route(&[&t]);
-    let row =
-        [Value::Int(1), Value::Float(f64::NAN), Value::Date(-800_000), Value::TimestampTz(TIMESTAMP_INFINITY)];
+    let row = [
+        Value::Int(1),
+        Value::Float(f64::NAN),
+        Value::Date(-800_000),
+        Value::TimestampTz(TIMESTAMP_INFINITY),
+    ];
     h.feed.insert(&t, &row);
     h.deliver();
-    assert_eq!(h.rows("SELECT * FROM t"), ["1|NaN|0192-09-07 BC|infinity"]);
+    assert_eq!(h.rows("SELECT * FROM t"), ["1|NaN|0192-09-04 BC|infinity"]);
     let mut reader = connector_mysql::rows("billing", &h.options).unwrap();
     let mut wanted = Vec::new();
-    connector_api::put_row(&mut wanted, &row[2..]);
+    connector_api::put_row(&mut wanted, row[1..].iter().copied());
     let mut found = Vec::new();
     let mut each = |row: Row<'_>| {
-        connector_api::put_row(&mut found, &row.to_vec()?[2..]);
+        connector_api::put_row(&mut found, row.to_vec()?[1..].iter().copied());
         Ok(())
     };
     h.wait(reader.scan(&t.target, &mut each)).unwrap();

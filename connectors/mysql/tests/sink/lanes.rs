@@ -51,7 +51,8 @@ fn a_lane_whose_transaction_is_lost_takes_only_its_topics_back() {
     h.apply(&delivery).unwrap();
     // One of the four connections that hold a transaction.
     let open = h.rows(
-        "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 0 ORDER BY 1",
+        "SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX JOIN information_schema.PROCESSLIST \
+         ON ID = trx_mysql_thread_id WHERE DB = DATABASE() AND trx_rows_modified > 0 ORDER BY 1",
     );
     assert_eq!(open.len(), 4, "{open:?}");
     h.session.execute(&format!("KILL {}", open[2]));

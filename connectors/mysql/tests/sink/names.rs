@@ -33,7 +33,8 @@ const VALUES: &[&str] = &[
 
 #[test]
 fn hostile_values_come_through_to_the_byte() {
-    let Some(mut h) = Harness::on("hostile_values_come_through_to_the_byte", "CREATE TABLE victim (a int)") else {
+    let Some(mut h) = Harness::on("hostile_values_come_through_to_the_byte", "CREATE TABLE victim (a int)")
+    else {
         return;
     };
     let kinds = [("k", ValueKind::Text), ("t", ValueKind::Text), ("b", ValueKind::Bytes)];
@@ -57,7 +58,11 @@ fn hostile_values_come_through_to_the_byte() {
     // As keys of updates, moves and deletes too.
     for value in VALUES {
         let moved = format!("{value}!");
-        h.feed.relocate(&keyed, &[Value::Text(value)], &[Value::Text(&moved), Value::Text(value), Value::Null]);
+        h.feed.relocate(
+            &keyed,
+            &[Value::Text(value)],
+            &[Value::Text(&moved), Value::Text(value), Value::Null],
+        );
         h.feed.change(&bare, Op::Delete, Some((Image::OldRow, &row(value))), None);
     }
     h.deliver();
@@ -66,7 +71,8 @@ fn hostile_values_come_through_to_the_byte() {
         h.feed.delete(&keyed, &[Value::Text(&format!("{value}!"))]);
     }
     h.deliver();
-    let left = "SELECT (SELECT count(*) FROM keyed), (SELECT count(*) FROM bare), (SELECT count(*) FROM victim)";
+    let left =
+        "SELECT (SELECT count(*) FROM keyed), (SELECT count(*) FROM bare), (SELECT count(*) FROM victim)";
     assert_eq!(h.rows(left), ["0|0|0"]);
 }
 
@@ -106,7 +112,15 @@ fn the_servers_own_mode_changes_nothing() {
 fn hostile_names_are_names() {
     let Some(mut h) = Harness::on("hostile_names_are_names", "CREATE TABLE victim (a int)") else { return };
     let names = [
-        "a`b", "x`; DROP TABLE victim; -- ", "select", "it's \"quoted\"", "back\\slash", "100%", "日本", " lead", "a.b",
+        "a`b",
+        "x`; DROP TABLE victim; -- -",
+        "select",
+        "it's \"quoted\"",
+        "back\\slash",
+        "100%",
+        "日本",
+        " lead",
+        "a.b",
     ];
     for (at, name) in names.into_iter().enumerate() {
         // Another table's name for each, and the same for its columns.

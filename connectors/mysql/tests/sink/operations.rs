@@ -60,7 +60,10 @@ fn values_left_out_of_a_column_that_needs_one() {
     let refused = h.deliver_some();
     assert_eq!(h.rows(ALL), ["1|new|kept", "2|new|kept", "3|new|kept"]);
     assert_eq!(refused.len(), 1);
-    assert!(refused[0].offset == 6 && refused[0].error.to_string().contains("leaves values out"), "{refused:?}");
+    assert!(
+        refused[0].offset == 6 && refused[0].error.to_string().contains("leaves values out"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -93,12 +96,13 @@ fn truncate_and_soft_deletes() {
         h.feed.insert(&users, &user(id, "x"));
     }
     h.deliver();
-    let gone = [Value::Unchanged, Value::Unchanged, Value::Text("gone")];
     for id in [1, 2, 9] {
+        let gone = [Value::Int(id), Value::Unchanged, Value::Text("gone")];
         h.feed.change(&users, Op::Delete, Some((Image::OldKey, &[Value::Int(id)])), Some(&gone));
     }
     h.deliver();
     assert_eq!(h.rows(ALL), ["1|x|gone", "2|x|gone", "3|x|NULL"]);
+    let gone = [Value::Null, Value::Unchanged, Value::Text("gone")];
     h.feed.change(&users, Op::Truncate, None, Some(&gone));
     h.deliver();
     assert_eq!(h.rows(ALL), ["1|x|gone", "2|x|gone", "3|x|gone"]);
@@ -123,9 +127,10 @@ fn a_key_of_several_columns() {
     h.feed.delete(&pairs, &[Value::Text("X"), Value::Int(1)]).update(&pairs, &row(1, "x ", 20));
     h.feed.relocate(&pairs, &[Value::Text("é"), Value::Int(1)], &row(2, "é", 30));
     h.deliver();
-    assert_eq!(h.rows("SELECT a, concat('[', b, ']'), v FROM pairs ORDER BY v"), [
-        "1|[x]|0", "1|[e]|4", "1|[x ]|20", "2|[é]|30"
-    ]);
+    assert_eq!(
+        h.rows("SELECT a, concat('[', b, ']'), v FROM pairs ORDER BY v"),
+        ["1|[x]|0", "1|[e]|4", "1|[x ]|20", "2|[é]|30"]
+    );
 }
 
 #[test]
@@ -182,16 +187,19 @@ fn many_rows_go_through_many_statements() {
         };
     }
     h.deliver();
-    let found = h.rows("SELECT id % 3, count(*), min(length(name)), max(note) FROM users GROUP BY 1 ORDER BY 1");
+    let found =
+        h.rows("SELECT id % 3, count(*), min(length(name)), max(note) FROM users GROUP BY 1 ORDER BY 1");
     assert_eq!(found, ["1|1000|5|NULL", "2|1000|900|note"]);
 }
 
 #[test]
 fn parents_come_before_children_and_go_after_them() {
-    let sql = "CREATE TABLE users (id bigint PRIMARY KEY, name longtext, note longtext) CHARACTER SET utf8mb4;
+    let sql =
+        "CREATE TABLE users (id bigint PRIMARY KEY, name longtext, note longtext) CHARACTER SET utf8mb4;
         CREATE TABLE orders (id bigint PRIMARY KEY, user bigint, FOREIGN KEY (user) REFERENCES users (id))";
     let Some(mut h) = Harness::on("parents_come_before_children_and_go_after_them", sql) else { return };
-    let (users, orders) = (users(), table("orders", &[("id", ValueKind::Int), ("user", ValueKind::Int)], &[0]));
+    let (users, orders) =
+        (users(), table("orders", &[("id", ValueKind::Int), ("user", ValueKind::Int)], &[0]));
     h.route(&[&users, &orders]);
     h.feed.insert(&orders, &[Value::Int(1), Value::Int(7)]).insert(&users, &user(7, "late"));
     h.deliver();
