@@ -217,8 +217,8 @@ impl Connection {
     }
 
     /// Gives up what it is made of, for a client that speaks the rest of the protocol.
-    pub(crate) fn into_parts(self) -> (Socket, Inbox, u32) {
-        (self.socket, self.inbox, self.version)
+    pub(crate) fn into_parts(self) -> (Socket, Inbox) {
+        (self.socket, self.inbox)
     }
 
     /// Says good-bye; the server ends the session at once instead of at the next write.

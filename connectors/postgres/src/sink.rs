@@ -161,7 +161,8 @@ impl Postgres {
                 part.push(moved);
             }
         }
-        let commits = lanes.iter_mut().zip(&parts).map(|(lane, part)| lane.commit(store, cursor.log, part));
+        let known = &*store;
+        let commits = lanes.iter_mut().zip(&parts).map(|(lane, part)| lane.commit(known, cursor.log, part));
         let results = join_all(commits).await;
         let mut failed = None;
         for (part, result) in parts.into_iter().zip(results) {

@@ -40,9 +40,10 @@ pub(super) struct TableColumn {
     pub(super) element: Option<(u32, char)>,
     /// NOT NULL without a default: a row must say it.
     pub(super) required: bool,
-    pub(super) not_null: bool,
     /// Computed by the server, cannot be written.
     pub(super) generated: bool,
+    /// Texts that differ are different to it: no collation that takes some for equal.
+    pub(super) deterministic: bool,
     /// `GENERATED ALWAYS AS IDENTITY`: it can be inserted, not updated.
     pub(super) identity_always: bool,
 }
@@ -123,7 +124,8 @@ fn columns_sql(oid: u32) -> String {
     format!(
         "SELECT a.attname, format_type(a.atttypid, a.atttypmod), b.oid, n.nspname, b.typname, \
            CASE WHEN b.typcategory = 'A' AND b.typlen = -1 AND b.typelem <> 0 THEN {} END, e.typdelim, \
-           a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> '', a.attidentity = 'a', a.attnotnull \
+           a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> '', a.attidentity = 'a', \
+           coalesce((SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = a.attcollation), true) \
          FROM pg_attribute a JOIN pg_type b ON b.oid = {} JOIN pg_namespace n ON n.oid = b.typnamespace \
          LEFT JOIN pg_type e ON e.oid = b.typelem \
          WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
@@ -154,9 +156,9 @@ fn column(row: &[Option<String>]) -> Result<TableColumn> {
         base_sql: format!("{}.{}", quote(text(row, 3)), quote(text(row, 4))),
         element,
         required: flag(row, 7),
-        not_null: flag(row, 10),
         generated: flag(row, 8),
         identity_always: flag(row, 9),
+        deterministic: flag(row, 10),
     })
 }
 

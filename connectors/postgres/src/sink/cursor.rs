@@ -88,7 +88,7 @@ impl CursorStore {
 
     /// Adds the statement that writes `moved` to the volley.
     pub(super) fn write(&self, session: &mut Session, log: LogId, moved: &[(TopicPartition, u64)]) -> Result<()> {
-        let [mut topics, mut partitions, mut offsets] = [const { None }; 3].map(|()| List::default());
+        let (mut topics, mut partitions, mut offsets) = (List::default(), List::default(), List::default());
         for (of, next) in moved {
             let next = i64::try_from(*next).map_err(|_| Error::corrupt(format!("write cursor: offset {next}")))?;
             topics.push(&Form::Text, Value::Text(&of.topic))?;

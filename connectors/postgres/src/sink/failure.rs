@@ -98,6 +98,11 @@ fn condition(code: &str) -> Option<&'static str> {
     })
 }
 
+/// What the server said, without values.
+pub(super) fn words(error: &ServerError) -> String {
+    Words(error).to_string()
+}
+
 /// A statement's failure as an error; `doing` says what it was about.
 pub(super) fn failed(doing: impl fmt::Display, error: &ServerError) -> Error {
     let made = Error::new(error.kind_at_sink(), format!("{doing}: {}", Words(error)));

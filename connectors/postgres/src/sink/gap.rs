@@ -46,7 +46,7 @@ impl Wanted<'_> {
     }
 
     fn column_type(&self, at: usize) -> Type {
-        self.target.column(at).map_or_else(|| Type::parse("text"), |column| Some(Type::wanted(column))).unwrap_or_else(text)
+        self.target.column(at).map_or_else(Type::text, Type::wanted)
     }
 
     fn key(&self) -> String {
@@ -116,16 +116,6 @@ impl Wanted<'_> {
             Some(_) => Some(Gap::Narrow(at, column.declared.clone(), wanted.widened(found.as_ref()))),
         }
     }
-}
-
-fn text() -> Type {
-    Type::wanted(&connector_api::Column {
-        name: String::new(),
-        kind: connector_api::ValueKind::Text,
-        element: None,
-        type_name: String::new(),
-        nullable: true,
-    })
 }
 
 impl Gap {

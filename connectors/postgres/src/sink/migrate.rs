@@ -1,7 +1,7 @@
 //! The bookkeeping tables of the sink, by numbered migrations that are recorded with their checksum.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use connector_api::{Error, Kind, Result};
+use connector_api::{Error, Result};
 
 use super::names::{literal, qualified, quote};
 use super::session::Session;
@@ -31,7 +31,10 @@ const LOCK: i64 = 0x6d69_6c6c_6d69_6772;
 /// [`connector_api::Kind::Config`] when the schema is not there or may not be written to, and when it was migrated by a
 /// newer version or by another text (I9).
 pub(super) async fn migrate(session: &mut Session, schema: &str) -> Result<()> {
-    run(session, schema, MIGRATIONS).await.map_err(|error| explain(error, schema))
+    match run(session, schema, MIGRATIONS).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(explain(session, error, schema).await),
+    }
 }
 
 async fn run(session: &mut Session, schema: &str, migrations: &[Migration]) -> Result<()> {
@@ -126,18 +129,18 @@ fn verify(known: &[(i64, String)], migrations: &[Migration]) -> Result<()> {
     }
 }
 
-fn explain(error: Error, schema: &str) -> Error {
-    match error.kind() {
-        // Missing grants on tables that are there.
-        Kind::Auth if crate::error::sqlstate(&error) == Some("42501") => Error::config(error.to_string()).with_remedy(format!(
-            "GRANT USAGE ON SCHEMA {0} TO CURRENT_USER; GRANT SELECT, INSERT, UPDATE, DELETE ON {1}, {2}, {3} TO the role in `url`;",
-            quote(schema),
-            qualified(schema, "_millstream_cursor"),
-            qualified(schema, "_millstream_tables"),
-            qualified(schema, "_millstream_migrations")
-        )),
-        _ => error,
+/// Missing grants on tables that are there.
+async fn explain(session: &mut Session, error: Error, schema: &str) -> Error {
+    if crate::error::sqlstate(&error) != Some("42501") {
+        return error;
     }
+    let role = super::evolve::role(session).await.unwrap_or_default();
+    let tables = ["_millstream_cursor", "_millstream_tables", "_millstream_migrations"];
+    Error::config(error.to_string()).with_remedy(format!(
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {};",
+        super::names::list(tables.map(|table| qualified(schema, table))),
+        quote(&role)
+    ))
 }
 
 /// FNV-1a: this guards against an edited migration, not against an adversary.

@@ -26,6 +26,8 @@ pub(super) struct Plan {
     shape: Shape,
     /// The columns outside the key.
     rest: Vec<usize>,
+    /// Keys are the same to the target when, and only when, their values are: many rows may be updated by one statement.
+    exact: bool,
     copy: Option<Copying>,
     truncate: Statement,
     variants: Vec<Variant>,
@@ -98,7 +100,11 @@ impl Plan {
             false => format!("DELETE FROM {}", shape.table),
         };
         let truncate = Statement::plain(truncate);
-        Ok(Plan { target: target.clone(), shape, rest, copy, truncate, variants: Vec::new(), conflicted: None, told_filled: false })
+        let exact = target.key.iter().all(|at| {
+            let plain = shape.columns.get(*at).is_some_and(|column| column.cast.is_none() && is_exact(&column.form));
+            plain && table.column(target.name(*at)).is_some_and(|column| column.deterministic)
+        });
+        Ok(Plan { target: target.clone(), shape, rest, exact, copy, truncate, variants: Vec::new(), conflicted: None, told_filled: false })
     }
 
     /// What is being done, for errors.
@@ -126,12 +132,23 @@ impl Plan {
         bound
     }
 
-    /// The statement that upserts whole rows.
-    pub(super) fn upsert(&mut self) -> Arc<Bound> {
+    /// The statement that upserts whole rows; `there` when they are expected to be there.
+    pub(super) fn upsert(&mut self, there: bool) -> Arc<Bound> {
+        let verb = if there && self.exact && !self.rest.is_empty() { Verb::Renew } else { Verb::Upsert };
         let rest = std::mem::take(&mut self.rest);
-        let bound = self.bound(Verb::Upsert, &rest);
+        let bound = self.bound(verb, &rest);
         self.rest = rest;
         bound
+    }
+
+    /// How many rows one statement may update by key. Two rows of one key would end in any order.
+    pub(super) fn updates_max(&self) -> usize {
+        if self.exact || self.target.key.is_empty() { usize::MAX } else { 1 }
+    }
+
+    /// Rows that should be new may be there already.
+    pub(super) fn is_conflicted(&self) -> bool {
+        self.conflicted.is_some_and(|since| since.elapsed() < CONFLICT_REST)
     }
 
     fn bind(&self, verb: Verb, columns: &[usize]) -> Bound {
@@ -171,10 +188,7 @@ impl Plan {
 
     /// The COPY for rows that should be new, unless they were not lately.
     pub(super) fn copying(&self) -> Option<&Copying> {
-        match self.conflicted {
-            Some(since) if since.elapsed() < CONFLICT_REST => None,
-            _ => self.copy.as_ref(),
-        }
+        if self.is_conflicted() { None } else { self.copy.as_ref() }
     }
 
     /// True once: rows were inserted without all their values.
@@ -186,6 +200,12 @@ impl Plan {
     pub(super) fn conflicted(&mut self) {
         self.conflicted = Some(Instant::now());
     }
+}
+
+/// 1.0 and 1.00 are one number, 0.0 and -0.0, too; of these forms no two values are one.
+fn is_exact(form: &Form) -> bool {
+    use Form::{Bool, Bytes, Date, Int2, Int4, Int8, Oid, Text, Time, Timestamp, TimestampTz, Uuid};
+    matches!(form, Bool | Int2 | Int4 | Int8 | Oid | Text | Bytes | Uuid | Date | Time | Timestamp | TimestampTz)
 }
 
 fn shape_column(target: &Target, at: usize, found: &TableColumn) -> ShapeColumn {

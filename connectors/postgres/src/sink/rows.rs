@@ -65,7 +65,7 @@ impl Reader {
                     None => cells.push(Some(text))?,
                     Some(_) => {
                         unescape(text, &mut field);
-                        cells.push(Some(&field))?;
+                        cells.push(Some(field.as_slice()))?;
                     }
                 }
             }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use connector_api::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::failure::lost;
+use super::failure::{lost, words};
 use super::statements::{Statement, Statements};
 use crate::connection::{Connection, Purpose, Rows};
 use crate::error::{ServerError, connection, malformed, server};
@@ -31,7 +31,6 @@ const UNREAD_BYTES: usize = 64 << 20;
 pub(super) struct Session {
     socket: Socket,
     inbox: Inbox,
-    version: u32,
     out: Vec<u8>,
     written: usize,
     statements: Statements,
@@ -60,14 +59,9 @@ pub(super) struct Answer {
 impl Session {
     pub(super) async fn open(target: &Target) -> Result<Session> {
         let connection = Connection::open(target, Purpose::Sql).await?;
-        let (socket, inbox, version) = connection.into_parts();
+        let (socket, inbox) = connection.into_parts();
         let statements = Statements::default();
-        Ok(Session { socket, inbox, version, out: Vec::new(), written: 0, statements })
-    }
-
-    /// The server's version as a number: 150018 for 15.18.
-    pub(super) fn version(&self) -> u32 {
-        self.version
+        Ok(Session { socket, inbox, out: Vec::new(), written: 0, statements })
     }
 
     /// Whether what is traded with the server is encrypted.
@@ -269,7 +263,7 @@ impl Session {
         let mut said = None;
         while let Ok(Some(frame)) = self.inbox.next() {
             if frame.tag == b'E' {
-                said = Some(server_error(frame.body));
+                said = Some(words(&server_error(frame.body)));
             }
         }
         said.map_or(error, io::Error::other)
@@ -286,7 +280,9 @@ impl Session {
             }
             match self.inbox.held().first() {
                 // Notices, notifications, changed settings.
-                Some(b'N' | b'A' | b'S') => drop(self.inbox.next()?),
+                Some(b'N' | b'A' | b'S') => {
+                    self.inbox.next()?;
+                }
                 _ => break,
             }
         }

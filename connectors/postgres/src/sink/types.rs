@@ -17,11 +17,12 @@ pub(super) struct Type {
     array: bool,
 }
 
-/// The server's own name of each type, other names that sources use, and the kind of its values.
+/// The server's own name of each type, other names that sources use, and the kind of its values. Plain `int` is none of
+/// them: it is also what a column of 64 bits is called that was computed.
 const TYPES: &[(&str, &[&str], ValueKind)] = &[
     ("boolean", &["bool"], ValueKind::Bool),
     ("smallint", &["int2"], ValueKind::Int),
-    ("integer", &["int4", "int"], ValueKind::Int),
+    ("integer", &["int4"], ValueKind::Int),
     ("bigint", &["int8"], ValueKind::Int),
     ("oid", &[], ValueKind::Int),
     ("real", &["float4"], ValueKind::Float),
@@ -77,6 +78,11 @@ const TYPES: &[(&str, &[&str], ValueKind)] = &[
 impl Type {
     fn plain(name: &'static str) -> Type {
         Type { name, modifiers: Vec::new(), array: false }
+    }
+
+    /// `text`, which holds the text of everything.
+    pub(super) fn text() -> Type {
+        Type::plain("text")
     }
 
     /// Reads a type's name as the server writes it: `numeric(12,2)`, `timestamp(3) with time zone`, `integer[]`.
@@ -184,7 +190,7 @@ impl Type {
         match found {
             Some(found) if self.holds(found) => self.clone(),
             Some(Type { array: true, .. }) if self.array => Type { array: true, ..Type::plain("text") },
-            _ => Type::plain("text"),
+            _ => Type::text(),
         }
     }
 }

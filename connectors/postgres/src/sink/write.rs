@@ -68,13 +68,16 @@ impl Writer<'_> {
         match &step.work {
             Work::Upsert { rows, fresh: true } if !careful && rows.len() >= COPY_ROWS_MIN => match plan.copying().cloned() {
                 Some(copying) => self.copy(&copying, plan, at, rows).await,
-                None => self.upsert(plan, at, rows).await,
+                None => self.upsert(plan, at, rows, true).await,
             },
             Work::Insert { rows } if !careful && rows.len() >= COPY_ROWS_MIN => match plan.copying().cloned() {
                 Some(copying) => self.copy(&copying, plan, at, rows).await,
                 None => self.rows(plan, at, Verb::Insert, &[], rows, &[]).await,
             },
-            Work::Upsert { rows, .. } => self.upsert(plan, at, rows).await,
+            Work::Upsert { rows, fresh } => {
+                let there = !fresh || plan.is_conflicted();
+                self.upsert(plan, at, rows, there).await
+            }
             Work::Insert { rows } => self.rows(plan, at, Verb::Insert, &[], rows, &[]).await,
             Work::Update { columns, rows } => {
                 if !columns.is_empty() {
@@ -101,8 +104,8 @@ impl Writer<'_> {
         }
     }
 
-    async fn upsert(&mut self, plan: &mut Plan, at: usize, rows: &[Row<'_>]) -> Result<()> {
-        let bound = plan.upsert();
+    async fn upsert(&mut self, plan: &mut Plan, at: usize, rows: &[Row<'_>], there: bool) -> Result<()> {
+        let bound = plan.upsert(there);
         self.bound(&bound, plan, Sent::Done(at, Verb::Upsert), rows, &[]).await
     }
 
@@ -129,6 +132,10 @@ impl Writer<'_> {
         old: &[Row<'_>],
     ) -> Result<()> {
         let count = new.len().max(old.len());
+        let most = match sent {
+            Sent::Done(_, Verb::Update | Verb::Fill) => plan.updates_max().min(ROWS_MAX),
+            _ => ROWS_MAX,
+        };
         let mut filler = Filler::default();
         let mut from = 0;
         while from < count {
@@ -137,7 +144,7 @@ impl Writer<'_> {
                 self.lists.resize_with(bound.params.len(), List::default);
             }
             let mut to = from;
-            while to < count && to - from < ROWS_MAX && self.lists.iter().map(List::len).sum::<usize>() < BYTES_MAX {
+            while to < count && to - from < most && self.lists.iter().map(List::len).sum::<usize>() < BYTES_MAX {
                 filler.row(bound, &plan.target, new.get(to), old.get(to), self.lists)?;
                 to += 1;
             }
