@@ -94,7 +94,8 @@ impl Postgres {
         locks.take_over(&mut session).await?;
         migrate::migrate(&mut session, &options.schema).await?;
         let cursor = CursorStore::open(&mut session, &options.schema, name.clone()).await?;
-        let known = session.query("read bookkeeping tables", &known_tables_sql(&options.schema, name)).await?;
+        let known =
+            session.query("read bookkeeping tables", &known_tables_sql(&options.schema, name)).await?;
         self.routes = Routes::new(self.lanes.len());
         self.routes.learn(known.iter().map(|row| (text(row, 0), text(row, 1))));
         self.first()?.attach(session);
@@ -135,7 +136,11 @@ impl Postgres {
         let remembered = self.remember(&pairs).await;
         self.cursor = None;
         self.lanes.iter_mut().for_each(Lane::detach);
-        let again = || Error::transient("apply changes: topics turned out to share a table; starting over with them on one connection");
+        let again = || {
+            Error::transient(
+                "apply changes: topics turned out to share a table; starting over with them on one connection",
+            )
+        };
         remembered.err().unwrap_or_else(again)
     }
 

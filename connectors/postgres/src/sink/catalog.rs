@@ -211,7 +211,13 @@ mod tests {
     fn parents_rank_below_children() {
         let pair = |child: &str, parent: &str| (child.to_owned(), parent.to_owned());
         let references = References {
-            pairs: vec![pair("lines", "orders"), pair("orders", "users"), pair("users", "users"), pair("a", "b"), pair("b", "a")],
+            pairs: vec![
+                pair("lines", "orders"),
+                pair("orders", "users"),
+                pair("users", "users"),
+                pair("a", "b"),
+                pair("b", "a"),
+            ],
             deferrable: false,
         };
         assert_eq!(["users", "orders", "lines", "other"].map(|table| references.rank(table)), [0, 1, 2, 0]);

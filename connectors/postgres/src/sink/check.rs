@@ -35,7 +35,12 @@ fn of_error(code: &'static str, place: String, error: &Error) -> Finding {
     }
 }
 
-async fn look(name: &str, options: &Options, targets: &[Arc<Target>], findings: &mut Vec<Finding>) -> Result<()> {
+async fn look(
+    name: &str,
+    options: &Options,
+    targets: &[Arc<Target>],
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
     let address = options.target()?.address();
     let mut session = connect::open(options).await?;
     let role = server(&mut session, &address, options, findings).await?;
@@ -63,7 +68,11 @@ async fn server(
     let row = rows.first().map(Vec::as_slice).unwrap_or_default();
     let found = |severity, code, what: String| Finding::new(severity, code, address, what);
     let tls = if session.is_encrypted() { "with TLS" } else { "without TLS" };
-    findings.push(found(Severity::Note, "postgres-server", format!("PostgreSQL {}, connected {tls}", text(row, 1))));
+    findings.push(found(
+        Severity::Note,
+        "postgres-server",
+        format!("PostgreSQL {}, connected {tls}", text(row, 1)),
+    ));
     let role = text(row, 0).to_owned();
     if text(row, 2) == "off" {
         let what = "synchronous_commit is off: a crash of the server can lose the last commits, data and cursor together; the \
@@ -83,7 +92,8 @@ async fn server(
     if flag(row, 4) || text(row, 5) == "on" {
         let what = "the server takes no writes (a standby, or default_transaction_read_only)";
         findings.push(
-            found(Severity::Error, "postgres-read-only", what.into()).with_remedy("name the primary in `url`"),
+            found(Severity::Error, "postgres-read-only", what.into())
+                .with_remedy("name the primary in `url`"),
         );
     }
     let free: i64 = text(row, 6).parse().unwrap_or(i64::MAX);
@@ -105,7 +115,12 @@ struct Schema {
     ready: bool,
 }
 
-async fn schema(session: &mut Session, options: &Options, role: &str, findings: &mut Vec<Finding>) -> Result<Schema> {
+async fn schema(
+    session: &mut Session,
+    options: &Options,
+    role: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<Schema> {
     let name = &options.schema;
     let sql = format!(
         "SELECT n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'USAGE'), false), \
@@ -136,8 +151,13 @@ async fn schema(session: &mut Session, options: &Options, role: &str, findings: 
                 let missing = super::names::list(&found.missing);
                 let remedy = format!("GRANT {missing} ON {} TO {role};", qualified(name, table));
                 findings.push(
-                    Finding::new(Severity::Error, "postgres-grant", format!("{name}.{table}"), format!("the role lacks {missing}"))
-                        .with_remedy(remedy),
+                    Finding::new(
+                        Severity::Error,
+                        "postgres-grant",
+                        format!("{name}.{table}"),
+                        format!("the role lacks {missing}"),
+                    )
+                    .with_remedy(remedy),
                 );
             }
             Some(_) => {}

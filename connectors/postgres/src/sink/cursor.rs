@@ -87,10 +87,16 @@ impl CursorStore {
     }
 
     /// Adds the statement that writes `moved` to the volley.
-    pub(super) fn write(&self, session: &mut Session, log: LogId, moved: &[(TopicPartition, u64)]) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        session: &mut Session,
+        log: LogId,
+        moved: &[(TopicPartition, u64)],
+    ) -> Result<()> {
         let (mut topics, mut partitions, mut offsets) = (List::default(), List::default(), List::default());
         for (of, next) in moved {
-            let next = i64::try_from(*next).map_err(|_| Error::corrupt(format!("write cursor: offset {next}")))?;
+            let next =
+                i64::try_from(*next).map_err(|_| Error::corrupt(format!("write cursor: offset {next}")))?;
             topics.push(&Form::Text, Value::Text(&of.topic))?;
             partitions.push(&Form::Int4, Value::Int(i64::from(of.partition)))?;
             offsets.push(&Form::Int8, Value::Int(next))?;

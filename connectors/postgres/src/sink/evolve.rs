@@ -52,7 +52,10 @@ pub(super) async fn evolve(
             }
         }
     }
-    Err(Error::config(format!("map topic {}: table {:?} still does not fit after it was changed", target.topic, target.table)))
+    Err(Error::config(format!(
+        "map topic {}: table {:?} still does not fit after it was changed",
+        target.topic, target.table
+    )))
 }
 
 async fn fitting(
@@ -77,7 +80,9 @@ async fn run(session: &mut Session, doing: &str, sql: &str, basis: Basis<'_>) ->
     let Some(error) = answer.failed else { return Ok(()) };
     let made = failed(doing, &error);
     match error.code.as_str() {
-        "42501" => Err(made.with_remedy(format!("run as the owner of schema {}: {sql};", quote(basis.schema)))),
+        "42501" => {
+            Err(made.with_remedy(format!("run as the owner of schema {}: {sql};", quote(basis.schema))))
+        }
         _ => Err(made),
     }
 }

@@ -26,7 +26,17 @@ impl ServerError {
     pub(super) fn is_outdated(&self) -> bool {
         matches!(
             self.code.as_str(),
-            "42P01" | "42703" | "42804" | "42P10" | "0A000" | "428C9" | "42846" | "42883" | "42704" | "3F000" | "42P18"
+            "42P01"
+                | "42703"
+                | "42804"
+                | "42P10"
+                | "0A000"
+                | "428C9"
+                | "42846"
+                | "42883"
+                | "42704"
+                | "3F000"
+                | "42P18"
         )
     }
 
@@ -35,7 +45,9 @@ impl ServerError {
         match self.code.get(..2).unwrap_or_default() {
             _ if self.is_of_data() => Kind::Data,
             "28" => Kind::Auth,
-            "3D" | "3F" | "42" | "0A" | "2B" | "55" if self.code != "55P03" && self.code != "55006" => Kind::Config,
+            "3D" | "3F" | "42" | "0A" | "2B" | "55" if self.code != "55P03" && self.code != "55006" => {
+                Kind::Config
+            }
             _ if self.code == "XX001" || self.code == "XX002" => Kind::Corrupt,
             _ => Kind::Transient,
         }
@@ -66,7 +78,9 @@ impl fmt::Display for Words<'_> {
             None => f.write_str(message)?,
         }
         write!(f, " (SQLSTATE {code}")?;
-        for (what, name) in [("schema", schema), ("table", table), ("column", column), ("constraint", constraint)] {
+        for (what, name) in
+            [("schema", schema), ("table", table), ("column", column), ("constraint", constraint)]
+        {
             if !name.is_empty() {
                 write!(f, ", {what} {name:?}")?;
             }
@@ -127,7 +141,8 @@ mod tests {
 
     fn of(code: &str) -> ServerError {
         let mut error = ServerError::default();
-        for (field, text) in [(b'C', code), (b'M', "says \"secret\""), (b'n', "t_check"), (b'D', "(secret)")] {
+        for (field, text) in [(b'C', code), (b'M', "says \"secret\""), (b'n', "t_check"), (b'D', "(secret)")]
+        {
             error.set(field, text);
         }
         error
@@ -137,7 +152,10 @@ mod tests {
     fn every_class_has_the_kind_that_decides_what_happens_next() {
         for (kind, codes) in [
             (Kind::Data, &["22001", "22P02", "23505", "23503", "21000", "54000", "P0001", "44000"][..]),
-            (Kind::Transient, &["40001", "40P01", "55P03", "57P01", "08006", "53100", "53300", "25006", "57014", "58030"]),
+            (
+                Kind::Transient,
+                &["40001", "40P01", "55P03", "57P01", "08006", "53100", "53300", "25006", "57014", "58030"],
+            ),
             (Kind::Config, &["42501", "42P01", "42703", "3F000", "0A000", "42601"]),
             (Kind::Auth, &["28P01", "28000"]),
             (Kind::Corrupt, &["XX001"]),

@@ -31,10 +31,15 @@ pub(super) enum Form {
     Json,
     Jsonb,
     /// An array in binary, with the oid of its elements.
-    Array { element: Box<Form>, oid: u32 },
+    Array {
+        element: Box<Form>,
+        oid: u32,
+    },
     /// The text of whatever it is; the server reads it as the column's type. Elements of an array stand between
     /// `delimiter`s.
-    Written { delimiter: char },
+    Written {
+        delimiter: char,
+    },
 }
 
 /// Oids of the server's built-in types.
@@ -118,7 +123,9 @@ impl Form {
     pub(super) fn put(&self, out: &mut Vec<u8>, value: Value<'_>) -> Result<()> {
         match (self, value) {
             (_, Value::Null) => out.extend_from_slice(&(-1i32).to_be_bytes()),
-            (Form::Text, Value::Text(text)) | (Form::Json, Value::Json(text)) => put_bytes(out, text.as_bytes())?,
+            (Form::Text, Value::Text(text)) | (Form::Json, Value::Json(text)) => {
+                put_bytes(out, text.as_bytes())?
+            }
             (Form::Int8, Value::Int(int)) => put_fixed(out, int.to_be_bytes()),
             (Form::Int4, Value::Int(int)) => put_fixed(out, narrow::<i32>(int)?.to_be_bytes()),
             (Form::Int2, Value::Int(int)) => put_fixed(out, narrow::<i16>(int)?.to_be_bytes()),
@@ -142,8 +149,12 @@ impl Form {
             (Form::Array { element, oid }, Value::Array(array)) => {
                 framed(out, 0, |out| put_array(out, element, *oid, array))?
             }
-            (_, Value::Unchanged) => return Err(Error::data("write row: a value that the source left out is needed here")),
-            (Form::Written { delimiter }, value) => framed(out, 0, |out| literal::put(out, value, *delimiter))?,
+            (_, Value::Unchanged) => {
+                return Err(Error::data("write row: a value that the source left out is needed here"));
+            }
+            (Form::Written { delimiter }, value) => {
+                framed(out, 0, |out| literal::put(out, value, *delimiter))?
+            }
             (_, value) => return Err(unlike(value)),
         }
         Ok(())

@@ -66,7 +66,12 @@ impl Wanted<'_> {
     }
 
     fn add(&self, at: usize) -> String {
-        format!("ALTER TABLE {} ADD COLUMN {} {}", self.table(), quote(self.target.name(at)), self.column_type(at))
+        format!(
+            "ALTER TABLE {} ADD COLUMN {} {}",
+            self.table(),
+            quote(self.target.name(at)),
+            self.column_type(at)
+        )
     }
 
     fn retype(&self, at: usize, to: &Type) -> String {
@@ -97,7 +102,10 @@ impl Wanted<'_> {
             gaps.push(if column.required { Gap::Required(name) } else { Gap::Extra(name) });
         }
         let key = self.target.key_names();
-        if !key.is_empty() && gaps.iter().all(|gap| !matches!(gap, Gap::NoColumn(_))) && !table.is_unique_by(&key) {
+        if !key.is_empty()
+            && gaps.iter().all(|gap| !matches!(gap, Gap::NoColumn(_)))
+            && !table.is_unique_by(&key)
+        {
             gaps.push(Gap::NotUnique);
         }
         gaps
@@ -146,7 +154,9 @@ impl Gap {
     pub(super) fn finding(&self, wanted: &Wanted<'_>, rights: Rights, role: &str) -> Finding {
         let Wanted { schema, target } = *wanted;
         let (table, topic) = (wanted.table(), &target.topic);
-        let made = |severity, code, what: String| Finding::new(severity, code, format!("{schema}.{}", target.table), what);
+        let made = |severity, code, what: String| {
+            Finding::new(severity, code, format!("{schema}.{}", target.table), what)
+        };
         let error = |code, what: String| made(Severity::Error, code, what);
         let leave_out = format!("leave it out of `columns` of the rule for topic {topic}");
         match self {
@@ -204,8 +214,10 @@ impl Gap {
         if finding.severity != Severity::Error {
             return None;
         }
-        let error =
-            Error::config(format!("map topic {} to {}: {}", wanted.target.topic, finding.place, finding.what));
+        let error = Error::config(format!(
+            "map topic {} to {}: {}",
+            wanted.target.topic, finding.place, finding.what
+        ));
         Some(match finding.remedy {
             Some(remedy) => error.with_remedy(remedy),
             None => error,

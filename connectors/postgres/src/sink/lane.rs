@@ -20,7 +20,8 @@ use super::statements::Statement;
 use super::write::{Sent, Writer, absent};
 use crate::error::ServerError;
 
-static BEGIN: LazyLock<Statement> = LazyLock::new(|| Statement::plain("BEGIN ISOLATION LEVEL READ COMMITTED"));
+static BEGIN: LazyLock<Statement> =
+    LazyLock::new(|| Statement::plain("BEGIN ISOLATION LEVEL READ COMMITTED"));
 static DEFER: LazyLock<Statement> = LazyLock::new(|| Statement::plain("SET CONSTRAINTS ALL DEFERRED"));
 static COMMIT: LazyLock<Statement> = LazyLock::new(|| Statement::plain("COMMIT"));
 static SAVEPOINT: LazyLock<Statement> = LazyLock::new(|| Statement::plain("SAVEPOINT _millstream"));
@@ -209,7 +210,9 @@ impl Lane {
         self.plan_missing().await?;
         let savepoint = self.transaction == Transaction::Dirty;
         let Lane { session, plans, lists, transaction, .. } = self;
-        let session = session.as_mut().ok_or_else(|| Error::transient("write to the server: there is no connection"))?;
+        let session = session
+            .as_mut()
+            .ok_or_else(|| Error::transient("write to the server: there is no connection"))?;
         let steps = gather.steps(&|target| plans.rank(target))?;
         let mut writer = Writer { session, sent: Vec::new(), lists };
         match transaction {
@@ -270,7 +273,9 @@ impl Lane {
         let Shared { name, options, .. } = &*shared;
         let basis = Basis { sink: name, schema: &options.schema, create: options.create_tables };
         let Lane { session, plans, notices, transaction, .. } = self;
-        let session = session.as_mut().ok_or_else(|| Error::transient("write to the server: there is no connection"))?;
+        let session = session
+            .as_mut()
+            .ok_or_else(|| Error::transient("write to the server: there is no connection"))?;
         if *transaction == Transaction::None {
             session.query("begin transaction", &BEGIN.sql).await?;
         }
@@ -313,7 +318,9 @@ impl Lane {
 
     async fn try_single(&mut self, single: &Single<'_>) -> Result<Option<Stopped>> {
         let Lane { session, plans, lists, .. } = self;
-        let session = session.as_mut().ok_or_else(|| Error::transient("write to the server: there is no connection"))?;
+        let session = session
+            .as_mut()
+            .ok_or_else(|| Error::transient("write to the server: there is no connection"))?;
         let mut writer = Writer { session, sent: Vec::new(), lists };
         writer.control(&SAVEPOINT)?;
         let written = write_step(&mut writer, plans, &single.step, true).await;
@@ -366,7 +373,12 @@ impl Lane {
         result
     }
 
-    async fn commit_moved(&mut self, store: &CursorStore, log: LogId, moved: &[(TopicPartition, u64)]) -> Result<()> {
+    async fn commit_moved(
+        &mut self,
+        store: &CursorStore,
+        log: LogId,
+        moved: &[(TopicPartition, u64)],
+    ) -> Result<()> {
         self.connect().await?;
         let begun = self.is_open();
         let session = self.session()?;
@@ -414,7 +426,9 @@ impl Lane {
         let context = plan.map_or_else(|| "apply changes".to_owned(), super::plan::Plan::context);
         if error.code == "23502" && matches!(sent, Sent::Done(_, Verb::Fill | Verb::Move(false))) {
             return failed(
-                format!("{context}: the update leaves values out (unchanged large values), and its row is not in the table"),
+                format!(
+                    "{context}: the update leaves values out (unchanged large values), and its row is not in the table"
+                ),
                 error,
             );
         }
@@ -450,7 +464,12 @@ async fn write_steps(writer: &mut Writer<'_>, plans: &mut Plans, steps: &[Step<'
     Ok(())
 }
 
-async fn write_step(writer: &mut Writer<'_>, plans: &mut Plans, step: &Step<'_>, careful: bool) -> Result<()> {
+async fn write_step(
+    writer: &mut Writer<'_>,
+    plans: &mut Plans,
+    step: &Step<'_>,
+    careful: bool,
+) -> Result<()> {
     let at = plans.find(step.target);
     let planned = at.and_then(|at| Some((at, plans.get_mut(at)?)));
     let (at, plan) = planned.ok_or_else(|| Error::transient("apply change: its table was not looked at"))?;

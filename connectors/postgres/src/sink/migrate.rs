@@ -102,8 +102,10 @@ async fn require_schema(session: &mut Session, schema: &str) -> Result<()> {
             .with_remedy(format!("CREATE SCHEMA {quoted} AUTHORIZATION {role};")));
     }
     if text(row, 1) != "t" {
-        return Err(Error::config(format!("create bookkeeping tables: the role may not create tables in schema {schema:?}"))
-            .with_remedy(format!("GRANT USAGE, CREATE ON SCHEMA {quoted} TO {role};")));
+        return Err(Error::config(format!(
+            "create bookkeeping tables: the role may not create tables in schema {schema:?}"
+        ))
+        .with_remedy(format!("GRANT USAGE, CREATE ON SCHEMA {quoted} TO {role};")));
     }
     Ok(())
 }

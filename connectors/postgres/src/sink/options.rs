@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error() {
-        let error = serde_json::from_str::<Options>(r#"{"url": "postgres://h/x", "replicate": true}"#).unwrap_err();
+        let error =
+            serde_json::from_str::<Options>(r#"{"url": "postgres://h/x", "replicate": true}"#).unwrap_err();
         assert!(error.to_string().contains("unknown field `replicate`"), "{error}");
     }
 }

@@ -101,10 +101,21 @@ impl Plan {
         };
         let truncate = Statement::plain(truncate);
         let exact = target.key.iter().all(|at| {
-            let plain = shape.columns.get(*at).is_some_and(|column| column.cast.is_none() && is_exact(&column.form));
+            let plain =
+                shape.columns.get(*at).is_some_and(|column| column.cast.is_none() && is_exact(&column.form));
             plain && table.column(target.name(*at)).is_some_and(|column| column.deterministic)
         });
-        Ok(Plan { target: target.clone(), shape, rest, exact, copy, truncate, variants: Vec::new(), conflicted: None, told_filled: false })
+        Ok(Plan {
+            target: target.clone(),
+            shape,
+            rest,
+            exact,
+            copy,
+            truncate,
+            variants: Vec::new(),
+            conflicted: None,
+            told_filled: false,
+        })
     }
 
     /// What is being done, for errors.
@@ -205,11 +216,15 @@ impl Plan {
 /// 1.0 and 1.00 are one number, 0.0 and -0.0, too; of these forms no two values are one.
 fn is_exact(form: &Form) -> bool {
     use Form::{Bool, Bytes, Date, Int2, Int4, Int8, Oid, Text, Time, Timestamp, TimestampTz, Uuid};
-    matches!(form, Bool | Int2 | Int4 | Int8 | Oid | Text | Bytes | Uuid | Date | Time | Timestamp | TimestampTz)
+    matches!(
+        form,
+        Bool | Int2 | Int4 | Int8 | Oid | Text | Bytes | Uuid | Date | Time | Timestamp | TimestampTz
+    )
 }
 
 fn shape_column(target: &Target, at: usize, found: &TableColumn) -> ShapeColumn {
-    let (kind, element) = target.column(at).map_or((ValueKind::Text, None), |column| (column.kind, column.element));
+    let (kind, element) =
+        target.column(at).map_or((ValueKind::Text, None), |column| (column.kind, column.element));
     let native = Form::of(kind, found.base);
     let delimiter = found.element.map_or(',', |(_, delimiter)| delimiter);
     let copied = native.clone().or_else(|| {
@@ -230,7 +245,12 @@ fn shape_column(target: &Target, at: usize, found: &TableColumn) -> ShapeColumn 
 
 #[cold]
 fn missing(target: &Target, at: usize) -> Error {
-    Error::config(format!("map topic {}: table {:?} has no column {:?}", target.topic, target.table, target.name(at)))
+    Error::config(format!(
+        "map topic {}: table {:?} has no column {:?}",
+        target.topic,
+        target.table,
+        target.name(at)
+    ))
 }
 
 /// Refuses what PostgreSQL cannot hold.
@@ -256,7 +276,8 @@ pub(super) fn check_target(target: &Target) -> Result<()> {
         let another = format!("give it another name in `columns` of the rule for topic {topic}");
         check("column", name).map_err(|error| error.with_remedy(another.clone()))?;
         if !seen.insert(name) {
-            return Err(Error::config(format!("map topic {topic}: two columns are named {name:?}")).with_remedy(another));
+            return Err(Error::config(format!("map topic {topic}: two columns are named {name:?}"))
+                .with_remedy(another));
         }
     }
     Ok(())

@@ -76,7 +76,10 @@ impl Reader {
 
     async fn found(&mut self, target: &Target, keys: &[Vec<u8>], each: &mut Each<'_>) -> Result<()> {
         if target.key.is_empty() {
-            return Err(Error::config(format!("read rows of table {:?}: topic {} has no key", target.table, target.topic)));
+            return Err(Error::config(format!(
+                "read rows of table {:?}: topic {} has no key",
+                target.table, target.topic
+            )));
         }
         let Some(mut plan) = self.plan(target).await? else { return Ok(()) };
         let doing = format!("read rows of table {:?}", target.table);
@@ -87,7 +90,8 @@ impl Reader {
             for key in keys {
                 let mut values = Row::from_bytes(key).values();
                 for (param, list) in bound.params.iter().zip(&mut lists) {
-                    let value = values.next().ok_or_else(|| Error::corrupt("read rows: a key is too short"))??;
+                    let value =
+                        values.next().ok_or_else(|| Error::corrupt("read rows: a key is too short"))??;
                     list.push(&param.form, value)?;
                 }
             }
@@ -174,7 +178,8 @@ impl Cells {
     }
 
     fn push(&mut self, text: Option<&[u8]>) -> Result<()> {
-        let reading = self.readings.get(self.count).ok_or_else(|| Error::corrupt("read rows: too many columns"))?;
+        let reading =
+            self.readings.get(self.count).ok_or_else(|| Error::corrupt("read rows: too many columns"))?;
         self.count += 1;
         match text {
             None => Value::Null.encode(&mut self.bytes),

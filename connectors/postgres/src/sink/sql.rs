@@ -106,7 +106,9 @@ impl Shape {
             Verb::Insert => self.insert(all(), &rows, ""),
             Verb::Update => self.update(set(), &rows, &self.is_new("t")),
             Verb::Fill => self.fill(columns, &rows, ""),
-            Verb::Delete => format!("DELETE FROM {} AS t USING {rows} WHERE {}", self.table, self.is_old("t")),
+            Verb::Delete => {
+                format!("DELETE FROM {} AS t USING {rows} WHERE {}", self.table, self.is_old("t"))
+            }
             Verb::Find => format!("{}, {rows} WHERE {}", self.select(), self.is_old("t")),
             Verb::Vacate => format!(
                 "DELETE FROM {table} AS t USING {rows} WHERE {} AND NOT ({}) AND EXISTS (SELECT FROM {table} AS s WHERE {})",
@@ -133,9 +135,10 @@ impl Shape {
     /// `COPY … FROM STDIN`, when every column has a binary form.
     pub(super) fn copy(&self) -> Option<String> {
         let names = self.columns.iter().map(|column| &column.name);
-        self.columns.iter().all(|column| column.copied.is_some()).then(|| {
-            format!("COPY {} ({}) FROM STDIN (FORMAT binary)", self.table, list(names))
-        })
+        self.columns
+            .iter()
+            .all(|column| column.copied.is_some())
+            .then(|| format!("COPY {} ({}) FROM STDIN (FORMAT binary)", self.table, list(names)))
     }
 
     /// `SELECT` of all rows.
@@ -194,7 +197,11 @@ impl Shape {
 
     fn fill(&self, columns: &[usize], rows: &str, condition: &str) -> String {
         let params = self.key.iter().chain(columns).map(|at| Param::New(*at));
-        let missing = format!("WHERE NOT EXISTS (SELECT FROM {} AS s WHERE {}) {condition}", self.table, self.is_new("s"));
+        let missing = format!(
+            "WHERE NOT EXISTS (SELECT FROM {} AS s WHERE {}) {condition}",
+            self.table,
+            self.is_new("s")
+        );
         format!("{} {}", self.insert(params, rows, &missing), self.on_conflict(&[]))
     }
 
@@ -238,15 +245,17 @@ impl Shape {
 
     /// The row with the new key.
     fn is_new(&self, alias: &str) -> String {
-        let terms = self.key.iter().map(|at| format!("{alias}.{} = {}", self.name(*at), self.value(Param::New(*at))));
+        let terms =
+            self.key.iter().map(|at| format!("{alias}.{} = {}", self.name(*at), self.value(Param::New(*at))));
         join(" AND ", terms)
     }
 
     /// The row with the old key.
     fn is_old(&self, alias: &str) -> String {
-        let terms = self.key.iter().enumerate().map(|(place, at)| {
-            format!("{alias}.{} = {}", self.name(*at), self.value(Param::OldKey(place)))
-        });
+        let terms =
+            self.key.iter().enumerate().map(|(place, at)| {
+                format!("{alias}.{} = {}", self.name(*at), self.value(Param::OldKey(place)))
+            });
         join(" AND ", terms)
     }
 
@@ -294,7 +303,11 @@ mod tests {
         };
         Shape {
             table: r#""s"."t""#.into(),
-            columns: vec![column(r#""a""#, None), column(r#""k""#, None), column(r#""p""#, Some(r#""pg_catalog"."point""#))],
+            columns: vec![
+                column(r#""a""#, None),
+                column(r#""k""#, None),
+                column(r#""p""#, Some(r#""pg_catalog"."point""#)),
+            ],
             key: vec![1],
             partitioned: false,
         }
@@ -311,7 +324,10 @@ mod tests {
             sql(Verb::Update, &[2]),
             r#"UPDATE "s"."t" AS t SET "p" = u.n2::"pg_catalog"."point" FROM unnest($1, $2) AS u(n1, n2) WHERE t."k" = u.n1"#
         );
-        assert_eq!(sql(Verb::Delete, &[]), r#"DELETE FROM "s"."t" AS t USING unnest($1) AS u(o0) WHERE t."k" = u.o0"#);
+        assert_eq!(
+            sql(Verb::Delete, &[]),
+            r#"DELETE FROM "s"."t" AS t USING unnest($1) AS u(o0) WHERE t."k" = u.o0"#
+        );
     }
 
     #[test]
@@ -327,6 +343,9 @@ mod tests {
         let shape = Shape { key: Vec::new(), ..shape() };
         let sql = shape.statement(Verb::DeleteRow, &[]).1;
         assert!(sql.contains(r#"s."a" IS NOT DISTINCT FROM u.o0"#), "{sql}");
-        assert!(sql.contains(r#"s."p"::text IS NOT DISTINCT FROM u.o2::"pg_catalog"."point"::text"#), "{sql}");
+        assert!(
+            sql.contains(r#"s."p"::text IS NOT DISTINCT FROM u.o2::"pg_catalog"."point"::text"#),
+            "{sql}"
+        );
     }
 }

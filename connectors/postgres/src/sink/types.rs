@@ -221,7 +221,15 @@ mod tests {
 
     #[test]
     fn names_come_back() {
-        for text in ["numeric(12,2)", "numeric(3,-2)", "timestamp(3) with time zone", "character varying(20)[]", "time with time zone", "\"char\"", "bit(3)"] {
+        for text in [
+            "numeric(12,2)",
+            "numeric(3,-2)",
+            "timestamp(3) with time zone",
+            "character varying(20)[]",
+            "time with time zone",
+            "\"char\"",
+            "bit(3)",
+        ] {
             assert_eq!(of(text).to_string(), text);
         }
         for text in ["mood", "", "integer; DROP TABLE x", "numeric(1;2)", "integer(", "text[][]"] {
@@ -257,16 +265,34 @@ mod tests {
     #[test]
     fn what_holds_what() {
         for (wide, narrow) in [
-            ("bigint", "integer"), ("numeric", "bigint"), ("text", "character varying(20)"), ("text", "uuid"),
-            ("character varying(20)", "character varying(10)"), ("numeric(12,2)", "numeric(8,2)"), ("numeric", "numeric(8,2)"),
-            ("numeric(10,2)", "numeric(8)"), ("double precision", "real"), ("timestamp without time zone", "timestamp(3)"),
-            ("json", "jsonb"), ("character varying", "text"), ("integer[]", "integer[]"), ("text", "integer[]"), ("character varying(9)", "character(9)"),
+            ("bigint", "integer"),
+            ("numeric", "bigint"),
+            ("text", "character varying(20)"),
+            ("text", "uuid"),
+            ("character varying(20)", "character varying(10)"),
+            ("numeric(12,2)", "numeric(8,2)"),
+            ("numeric", "numeric(8,2)"),
+            ("numeric(10,2)", "numeric(8)"),
+            ("double precision", "real"),
+            ("timestamp without time zone", "timestamp(3)"),
+            ("json", "jsonb"),
+            ("character varying", "text"),
+            ("integer[]", "integer[]"),
+            ("text", "integer[]"),
+            ("character varying(9)", "character(9)"),
         ] {
             assert!(of(wide).holds(&of(narrow)), "{wide} holds {narrow}");
         }
         for (narrow, wide) in [
-            ("integer", "bigint"), ("character varying(20)", "text"), ("numeric(12,2)", "numeric"), ("numeric(12,2)", "numeric(12,4)"),
-            ("numeric(12,4)", "numeric(12,2)"), ("jsonb", "json"), ("timestamp(0)", "timestamp"), ("integer[]", "integer"), ("uuid", "text"),
+            ("integer", "bigint"),
+            ("character varying(20)", "text"),
+            ("numeric(12,2)", "numeric"),
+            ("numeric(12,2)", "numeric(12,4)"),
+            ("numeric(12,4)", "numeric(12,2)"),
+            ("jsonb", "json"),
+            ("timestamp(0)", "timestamp"),
+            ("integer[]", "integer"),
+            ("uuid", "text"),
             ("character varying(8)", "character(9)"),
         ] {
             assert!(!of(narrow).holds(&of(wide)), "{narrow} holds {wide}");

@@ -64,13 +64,22 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// [`connector_api::Kind::Data`] for a value that has no form in the target; others when the connection is lost.
-    pub(super) async fn step(&mut self, plan: &mut Plan, at: usize, step: &Step<'_>, careful: bool) -> Result<()> {
+    pub(super) async fn step(
+        &mut self,
+        plan: &mut Plan,
+        at: usize,
+        step: &Step<'_>,
+        careful: bool,
+    ) -> Result<()> {
         match &step.work {
-            Work::Upsert { rows, fresh: true } if !careful && rows.len() >= COPY_ROWS_MIN => match plan.copying().cloned() {
-                Some(copying) => self.copy(&copying, plan, at, rows).await,
-                None => self.upsert(plan, at, rows, true).await,
-            },
-            Work::Insert { rows } if !careful && rows.len() >= COPY_ROWS_MIN => match plan.copying().cloned() {
+            Work::Upsert { rows, fresh: true } if !careful && rows.len() >= COPY_ROWS_MIN => {
+                match plan.copying().cloned() {
+                    Some(copying) => self.copy(&copying, plan, at, rows).await,
+                    None => self.upsert(plan, at, rows, true).await,
+                }
+            }
+            Work::Insert { rows } if !careful && rows.len() >= COPY_ROWS_MIN => match plan.copying().cloned()
+            {
                 Some(copying) => self.copy(&copying, plan, at, rows).await,
                 None => self.rows(plan, at, Verb::Insert, &[], rows, &[]).await,
             },
@@ -144,7 +153,10 @@ impl Writer<'_> {
                 self.lists.resize_with(bound.params.len(), List::default);
             }
             let mut to = from;
-            while to < count && to - from < most && self.lists.iter().map(List::len).sum::<usize>() < BYTES_MAX {
+            while to < count
+                && to - from < most
+                && self.lists.iter().map(List::len).sum::<usize>() < BYTES_MAX
+            {
                 filler.row(bound, &plan.target, new.get(to), old.get(to), self.lists)?;
                 to += 1;
             }
@@ -173,7 +185,8 @@ impl Writer<'_> {
     async fn copy_rows(&mut self, copying: &Copying, plan: &Plan, rows: &[Row<'_>]) -> Result<()> {
         let mut rows = rows.iter().peekable();
         let mut values = Vec::new();
-        let count = i16::try_from(copying.forms.len()).map_err(|_| Error::data("write row: too many columns"))?;
+        let count =
+            i16::try_from(copying.forms.len()).map_err(|_| Error::data("write row: too many columns"))?;
         let mut first = true;
         while rows.peek().is_some() || first {
             self.session.copy_data(|out| {

@@ -107,7 +107,9 @@ fn backend(harness: &Harness) -> f64 {
 #[test]
 #[ignore = "a benchmark"]
 fn the_sink_alone() {
-    let server = Server::start(ServerOptions::new().durable().set("shared_buffers", "256MB").set("max_wal_size", "4GB"));
+    let server = Server::start(
+        ServerOptions::new().durable().set("shared_buffers", "256MB").set("max_wal_size", "4GB"),
+    );
     let session = server.session("postgres");
     let mut harness = Harness::at(server.url("postgres"), "postgres".into(), session, |_| {}, "");
     let table = bench();
@@ -126,7 +128,8 @@ fn the_sink_alone() {
                 harness.commit(&delivery).unwrap();
             }
         }
-        harness.session.execute("VACUUM ANALYZE bench; CHECKPOINT");
+        harness.session.execute("VACUUM ANALYZE bench");
+        harness.session.execute("CHECKPOINT");
         let count = UPDATES.min(size as u64 * 5_000).max(5_000);
         let ids = random_ids(size as u64, count);
         run(&mut harness, "update", size, &ids, deliveries(&table, &ids, 9, size, What::Update));

@@ -50,7 +50,11 @@ fn everything_wrong_comes_with_a_statement_and_the_statements_mend_it() {
     let findings = found(&options);
     assert_eq!(codes(&findings, Severity::Error), ["postgres-schema-create", "postgres-table-missing"]);
     session.execute("CREATE TABLE app.users (id bigint, name varchar(4), must int NOT NULL)");
-    run(&found(&options)[..].iter().filter(|finding| finding.code == "postgres-schema-create").cloned().collect::<Vec<_>>());
+    run(&found(&options)[..]
+        .iter()
+        .filter(|finding| finding.code == "postgres-schema-create")
+        .cloned()
+        .collect::<Vec<_>>());
     let findings = found(&options);
     assert_eq!(
         codes(&findings, Severity::Error),

@@ -130,9 +130,11 @@ impl Proxy {
         let swallow = proxy.swallow.clone();
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (mut client, mut server) = (client.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
+                let (mut client, mut server) =
+                    (client.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
                 let dropping = Arc::new(AtomicBool::new(false));
-                let (mut from_server, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                let (mut from_server, mut to_client) =
+                    (server.try_clone().unwrap(), client.try_clone().unwrap());
                 let (swallow, dropped) = (swallow.clone(), dropping.clone());
                 std::thread::spawn(move || {
                     let mut bytes = [0; 16 << 10];
@@ -261,12 +263,14 @@ fn a_server_that_is_down_or_takes_no_writes() {
 fn by_tls_and_with_a_password() {
     let server = Server::start(ServerOptions::new().scram("secret").require_tls());
     let root = throwaway_servers::postgres::certificates().authority.display().to_string();
-    let url = format!("{}?sslmode=verify-full&sslrootcert={root}&channel_binding=require", server.url("postgres"));
+    let url =
+        format!("{}?sslmode=verify-full&sslrootcert={root}&channel_binding=require", server.url("postgres"));
     let mut harness = Harness::at(url, "postgres".into(), server.session("postgres"), |_| {}, "");
     harness.feed.insert(&users(), &user(1, "ann"));
     harness.deliver();
     assert_eq!(harness.rows("SELECT name FROM users"), ["ann"]);
-    harness.options = connector_postgres::sink::Options::new(server.url("postgres").replace("secret", "wrong"));
+    harness.options =
+        connector_postgres::sink::Options::new(server.url("postgres").replace("secret", "wrong"));
     let error = harness.restart().unwrap_err();
     assert_eq!(error.kind(), Kind::Auth);
     assert!(!format!("{error:?}").contains("wrong"), "{error:?}");

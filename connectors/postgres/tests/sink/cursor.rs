@@ -106,7 +106,9 @@ fn two_sinks_in_one_schema_have_a_cursor_each_and_one_sink_runs_once() {
 #[test]
 fn bookkeeping_that_another_version_made_is_refused() {
     let mut harness = Harness::new();
-    harness.session.execute("INSERT INTO _millstream_migrations (version, name, checksum) VALUES (99, 'new', '')");
+    harness
+        .session
+        .execute("INSERT INTO _millstream_migrations (version, name, checksum) VALUES (99, 'new', '')");
     let error = harness.restart().unwrap_err();
     assert!(error.to_string().contains("have migration 99"), "{error}");
     harness.session.execute("DELETE FROM _millstream_migrations WHERE version = 99; UPDATE _millstream_migrations SET checksum = 'x'");

@@ -24,8 +24,12 @@ fn a_column_that_is_dropped_comes_back() {
 #[test]
 fn a_type_that_is_changed_is_followed() {
     let (mut harness, users) = running("CREATE TABLE users (id bigint PRIMARY KEY, name text, note text)");
-    harness.session.execute("ALTER TABLE users ALTER COLUMN id TYPE numeric, ALTER COLUMN name TYPE bytea USING name::bytea");
-    harness.session.execute("ALTER TABLE users ALTER COLUMN name TYPE varchar(9) USING encode(name, 'escape')");
+    harness.session.execute(
+        "ALTER TABLE users ALTER COLUMN id TYPE numeric, ALTER COLUMN name TYPE bytea USING name::bytea",
+    );
+    harness
+        .session
+        .execute("ALTER TABLE users ALTER COLUMN name TYPE varchar(9) USING encode(name, 'escape')");
     for id in 0..200 {
         harness.feed.insert(&users, &user(id, "new"));
     }

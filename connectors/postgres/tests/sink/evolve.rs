@@ -14,7 +14,8 @@ const TYPES: &str = "SELECT attname, format_type(atttypid, atttypmod) FROM pg_at
 fn columns_are_added_and_widened_in_a_table_of_ours() {
     let mut harness = Harness::new();
     let id = ("id", ValueKind::Int, "integer");
-    let first = versioned(&[id, ("name", ValueKind::Text, "character varying(5)"), ("n", ValueKind::Int, "integer")]);
+    let first =
+        versioned(&[id, ("name", ValueKind::Text, "character varying(5)"), ("n", ValueKind::Int, "integer")]);
     harness.feed.insert(&first, &[Value::Int(1), Value::Text("ann"), Value::Int(7)]);
     harness.deliver();
     let second = versioned(&[
@@ -67,9 +68,18 @@ fn what_does_not_fit_is_said_with_the_statement_that_mends_it() {
     for (sql, wrong) in [
         ("CREATE VIEW users AS SELECT 1::bigint AS id, ''::text AS name, ''::text AS note", "not a table"),
         ("CREATE TABLE users (id bigint, name text, note text)", "not unique"),
-        ("CREATE TABLE users (id bigint PRIMARY KEY, name text, note text, must int NOT NULL)", "NOT NULL without a default"),
-        ("CREATE TABLE users (id bigint PRIMARY KEY, name text, note text GENERATED ALWAYS AS ('x') STORED)", "computed"),
-        ("CREATE TABLE users (id bigint PRIMARY KEY, name text, note text); CREATE UNIQUE INDEX ON users (name) WHERE id > 0; ALTER TABLE users DROP CONSTRAINT users_pkey; CREATE UNIQUE INDEX ON users (id) WHERE name = ''", "not unique"),
+        (
+            "CREATE TABLE users (id bigint PRIMARY KEY, name text, note text, must int NOT NULL)",
+            "NOT NULL without a default",
+        ),
+        (
+            "CREATE TABLE users (id bigint PRIMARY KEY, name text, note text GENERATED ALWAYS AS ('x') STORED)",
+            "computed",
+        ),
+        (
+            "CREATE TABLE users (id bigint PRIMARY KEY, name text, note text); CREATE UNIQUE INDEX ON users (name) WHERE id > 0; ALTER TABLE users DROP CONSTRAINT users_pkey; CREATE UNIQUE INDEX ON users (id) WHERE name = ''",
+            "not unique",
+        ),
     ] {
         let mut harness = Harness::on(sql);
         harness.feed.insert(&users(), &user(1, "ann"));
@@ -81,7 +91,9 @@ fn what_does_not_fit_is_said_with_the_statement_that_mends_it() {
 
 #[test]
 fn identity_columns_take_the_sources_numbers() {
-    let mut harness = Harness::on("CREATE TABLE users (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, name text, note text)");
+    let mut harness = Harness::on(
+        "CREATE TABLE users (id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, name text, note text)",
+    );
     let users = users();
     harness.feed.insert(&users, &user(41, "ann")).insert(&users, &user(42, "bob"));
     harness.deliver();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use connector_api::{
-    BatchBuilder, Change, Column, Cursor, Delivery, Error, Image, Incoming, LogId, Op, Refused, Result, Schema,
-    SectionHandle, Sink, Target, TopicPartition, Value, ValueKind,
+    BatchBuilder, Change, Column, Cursor, Delivery, Error, Image, Incoming, LogId, Op, Refused, Result,
+    Schema, SectionHandle, Sink, Target, TopicPartition, Value, ValueKind,
 };
 use connector_postgres::sink::{Options, Postgres};
 use throwaway_servers::postgres::{Options as ServerOptions, Postgres as Server, Session};
@@ -15,7 +15,8 @@ use tokio::runtime::{Builder, Runtime};
 pub const LOG: LogId = LogId(7);
 
 /// The server that tests share; each has a database of its own on it. It ends with the process.
-static SERVER: LazyLock<Server> = LazyLock::new(|| Server::start(ServerOptions::new().set("max_connections", "200")));
+static SERVER: LazyLock<Server> =
+    LazyLock::new(|| Server::start(ServerOptions::new().set("max_connections", "200")));
 
 pub fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -34,7 +35,8 @@ pub fn column(name: &str, kind: ValueKind, type_name: &str) -> Column {
 }
 
 pub fn table_of(name: &str, columns: Vec<Column>, key: &[usize]) -> Table {
-    let schema = Schema { namespace: "public".to_owned(), table: name.to_owned(), columns, key: key.to_vec() };
+    let schema =
+        Schema { namespace: "public".to_owned(), table: name.to_owned(), columns, key: key.to_vec() };
     let (topic, schema) = (format!("shop.public.{name}").into(), Arc::new(schema));
     let target = Arc::new(Target::whole(&topic, &schema));
     Table { topic, schema, target }
@@ -63,7 +65,12 @@ pub struct Feed {
 
 impl Feed {
     pub fn new() -> Self {
-        Feed { builder: BatchBuilder::new("shop", 1 << 20), next: HashMap::new(), sequence: 0, targets: Vec::new() }
+        Feed {
+            builder: BatchBuilder::new("shop", 1 << 20),
+            next: HashMap::new(),
+            sequence: 0,
+            targets: Vec::new(),
+        }
     }
 
     pub fn change(
@@ -210,7 +217,8 @@ impl Harness {
             assert!(!targets.is_empty());
             for target in targets {
                 let change = Change::decode(delivered.record, schema).unwrap();
-                let incoming = Incoming { topic, transaction: delivered.transaction, change, target: &target };
+                let incoming =
+                    Incoming { topic, transaction: delivered.transaction, change, target: &target };
                 match self.sink.apply(&incoming) {
                     Err(error) if error.kind() == connector_api::Kind::Data => {
                         at_once.push(Refused { topic: topic.clone(), offset: change.record.offset, error });

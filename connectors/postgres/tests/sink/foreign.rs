@@ -59,7 +59,11 @@ fn deferrable_constraints_wait_for_the_end_of_the_transaction() {
 fn a_child_without_its_parent_is_refused_alone() {
     let mut harness = Harness::on(&schema(""));
     let (users, orders) = (users(), orders());
-    harness.feed.insert(&orders, &order(10, 1)).insert(&users, &user(2, "bob")).insert(&orders, &order(11, 2));
+    harness
+        .feed
+        .insert(&orders, &order(10, 1))
+        .insert(&users, &user(2, "bob"))
+        .insert(&orders, &order(11, 2));
     let refused = harness.refused();
     assert_eq!(refused.len(), 1);
     assert!(refused[0].1.to_string().contains("orders_owner_fkey"), "{refused:?}");
@@ -84,5 +88,11 @@ fn a_role_that_may_not_be_a_replica_is_told_the_grant() {
     harness.options.replica = true;
     let error = harness.restart().unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
-    assert!(error.remedy().unwrap().contains(&format!("GRANT SET ON PARAMETER session_replication_role TO \"{role}\"")), "{error:?}");
+    assert!(
+        error
+            .remedy()
+            .unwrap()
+            .contains(&format!("GRANT SET ON PARAMETER session_replication_role TO \"{role}\"")),
+        "{error:?}"
+    );
 }

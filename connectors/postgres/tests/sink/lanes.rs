@@ -7,7 +7,9 @@ use connector_api::{Kind, Sink, Target, TopicPartition, Value, ValueKind};
 use crate::fixture::{Harness, Table, table};
 
 fn tables() -> Vec<Table> {
-    (0..6).map(|at| table(&format!("t{at}"), &[("id", ValueKind::Int), ("n", ValueKind::Int)], &[0])).collect()
+    (0..6)
+        .map(|at| table(&format!("t{at}"), &[("id", ValueKind::Int), ("n", ValueKind::Int)], &[0]))
+        .collect()
 }
 
 fn batched() -> Harness {
@@ -74,7 +76,8 @@ fn topics_that_turn_out_to_share_a_table_are_brought_together() {
     let (a, b) = (&tables[0], &tables[1]);
     harness.feed.insert(a, &[Value::Int(1), Value::Int(1)]).insert(b, &[Value::Int(1), Value::Int(1)]);
     harness.deliver();
-    let shared = Arc::new(Target { table: b.target.table.clone(), named: true, ..Target::whole(&a.topic, &a.schema) });
+    let shared =
+        Arc::new(Target { table: b.target.table.clone(), named: true, ..Target::whole(&a.topic, &a.schema) });
     harness.feed.route(&shared);
     harness.feed.insert(a, &[Value::Int(2), Value::Int(2)]);
     let delivery = harness.feed.take();

@@ -30,7 +30,8 @@ fn hostile_names_and_values_stay_what_they_are() {
         harness.feed.delete(&hostile, &[Value::Text("newer")]);
         harness.deliver();
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
-        let sql = format!("SELECT {quoted} FROM {quoted} WHERE {quoted} = rest ORDER BY {quoted} COLLATE \"C\"");
+        let sql =
+            format!("SELECT {quoted} FROM {quoted} WHERE {quoted} = rest ORDER BY {quoted} COLLATE \"C\"");
         let mut expected = HOSTILE.map(str::to_owned);
         expected.sort();
         assert_eq!(harness.rows(&sql), expected, "{name}");

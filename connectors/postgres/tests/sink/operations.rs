@@ -10,10 +10,18 @@ const ALL: &str = "SELECT id, name, note FROM users ORDER BY id";
 fn inserts_updates_and_deletes() {
     let mut harness = Harness::new();
     let users = users();
-    harness.feed.insert(&users, &user(1, "ann")).insert(&users, &user(2, "bob")).insert(&users, &user(3, "cyd"));
+    harness
+        .feed
+        .insert(&users, &user(1, "ann"))
+        .insert(&users, &user(2, "bob"))
+        .insert(&users, &user(3, "cyd"));
     harness.deliver();
     assert_eq!(harness.rows(ALL), ["1|ann|NULL", "2|bob|NULL", "3|cyd|NULL"]);
-    harness.feed.update(&users, &user(1, "Ann")).delete(&users, &[Value::Int(2)]).insert(&users, &user(4, "dan"));
+    harness
+        .feed
+        .update(&users, &user(1, "Ann"))
+        .delete(&users, &[Value::Int(2)])
+        .insert(&users, &user(4, "dan"));
     harness.deliver();
     assert_eq!(harness.rows(ALL), ["1|Ann|NULL", "3|cyd|NULL", "4|dan|NULL"]);
     // An update of a row that is not there, and a delete of one.
@@ -105,7 +113,12 @@ fn soft_deletes_set_columns_of_rows_that_are_there() {
     }
     harness.deliver();
     assert_eq!(harness.rows(ALL), ["1|ann|gone", "2|bob|NULL"]);
-    harness.feed.change(&users, Op::Truncate, None, Some(&[Value::Int(0), Value::Unchanged, Value::Text("all")]));
+    harness.feed.change(
+        &users,
+        Op::Truncate,
+        None,
+        Some(&[Value::Int(0), Value::Unchanged, Value::Text("all")]),
+    );
     harness.feed.insert(&users, &user(3, "cyd"));
     harness.deliver();
     assert_eq!(harness.rows(ALL), ["1|ann|all", "2|bob|all", "3|cyd|NULL"]);
@@ -114,7 +127,11 @@ fn soft_deletes_set_columns_of_rows_that_are_there() {
 #[test]
 fn a_table_without_a_key_has_equal_rows_and_loses_one_at_a_time() {
     let mut harness = Harness::new();
-    let notes = table("notes", &[("at", ValueKind::Float), ("text", ValueKind::Text), ("extra", ValueKind::Json)], &[]);
+    let notes = table(
+        "notes",
+        &[("at", ValueKind::Float), ("text", ValueKind::Text), ("extra", ValueKind::Json)],
+        &[],
+    );
     let row = |text| [Value::Float(f64::NAN), Value::Text(text), Value::Json("{\"a\":  1}")];
     let empty = [Value::Null, Value::Null, Value::Null];
     for _ in 0..3 {
@@ -139,9 +156,17 @@ fn a_table_without_a_key_has_equal_rows_and_loses_one_at_a_time() {
 #[test]
 fn a_key_of_several_columns_in_another_order() {
     let mut harness = Harness::new();
-    let lines = table("lines", &[("n", ValueKind::Int), ("what", ValueKind::Text), ("owner", ValueKind::Text)], &[2, 0]);
+    let lines = table(
+        "lines",
+        &[("n", ValueKind::Int), ("what", ValueKind::Text), ("owner", ValueKind::Text)],
+        &[2, 0],
+    );
     let line = |n, what, owner| [Value::Int(n), Value::Text(what), Value::Text(owner)];
-    harness.feed.insert(&lines, &line(1, "a", "x")).insert(&lines, &line(2, "b", "x")).insert(&lines, &line(1, "c", "y"));
+    harness
+        .feed
+        .insert(&lines, &line(1, "a", "x"))
+        .insert(&lines, &line(2, "b", "x"))
+        .insert(&lines, &line(1, "c", "y"));
     harness.deliver();
     harness.feed.update(&lines, &line(1, "A", "x")).delete(&lines, &[Value::Text("x"), Value::Int(2)]);
     harness.deliver();
@@ -165,7 +190,11 @@ fn a_table_of_key_columns_only() {
 #[test]
 fn keys_that_are_one_to_the_target_keep_their_order() {
     let mut harness = Harness::on("CREATE TABLE scores (id numeric PRIMARY KEY, name text, note text)");
-    let scores = table("scores", &[("id", ValueKind::Decimal), ("name", ValueKind::Text), ("note", ValueKind::Text)], &[0]);
+    let scores = table(
+        "scores",
+        &[("id", ValueKind::Decimal), ("name", ValueKind::Text), ("note", ValueKind::Text)],
+        &[0],
+    );
     let row = |id, name, note| [Value::Decimal(id), Value::Text(name), note];
     harness.feed.insert(&scores, &row("1", "first", Value::Null));
     harness.deliver();

@@ -21,7 +21,10 @@ fn a_refused_row_takes_only_its_own_key_with_it() {
     assert_eq!(offsets, [1, 2, 3]);
     assert!(refused.iter().all(|(_, error)| error.kind() == Kind::Data));
     let texts: Vec<_> = refused.iter().map(|(_, error)| error.to_string()).collect();
-    assert!(texts[0].contains("22001") && texts[1].contains("23514") && texts[1].contains("users_name_check"), "{texts:?}");
+    assert!(
+        texts[0].contains("22001") && texts[1].contains("23514") && texts[1].contains("users_name_check"),
+        "{texts:?}"
+    );
     assert!(!texts.iter().any(|text| text.contains("much too long") || text.contains("'bad'")), "{texts:?}");
     assert_eq!(harness.rows("SELECT id, name FROM users"), ["1|Ann"]);
     // What comes later is a matter of the loop: the sink itself goes on.
@@ -51,7 +54,11 @@ fn a_bad_row_in_a_copy_and_one_in_the_middle_of_a_transaction() {
 fn a_value_without_a_form_in_the_target_is_refused_before_it_is_sent() {
     let mut harness = Harness::on("CREATE TABLE users (id smallint PRIMARY KEY, name text, note text)");
     let users = users();
-    harness.feed.insert(&users, &user(1, "ann")).insert(&users, &user(70_000, "far")).insert(&users, &user(2, "nul\0byte"));
+    harness
+        .feed
+        .insert(&users, &user(1, "ann"))
+        .insert(&users, &user(70_000, "far"))
+        .insert(&users, &user(2, "nul\0byte"));
     for id in 100..300 {
         harness.feed.insert(&users, &user(id, "many"));
     }
@@ -80,9 +87,13 @@ fn a_trigger_may_refuse_and_its_words_stay_there() {
 
 #[test]
 fn a_key_with_null_is_refused() {
-    let mut harness = Harness::on("CREATE TABLE pairs (a bigint, b bigint); CREATE UNIQUE INDEX ON pairs (a)");
+    let mut harness =
+        Harness::on("CREATE TABLE pairs (a bigint, b bigint); CREATE UNIQUE INDEX ON pairs (a)");
     let pairs = table("pairs", &[("a", ValueKind::Int), ("b", ValueKind::Int)], &[0]);
-    harness.feed.insert(&pairs, &[Value::Null, Value::Int(1)]).insert(&pairs, &[Value::Int(1), Value::Int(1)]);
+    harness
+        .feed
+        .insert(&pairs, &[Value::Null, Value::Int(1)])
+        .insert(&pairs, &[Value::Int(1), Value::Int(1)]);
     assert_eq!(harness.refused().len(), 1);
     assert_eq!(harness.rows("SELECT a FROM pairs"), ["1"]);
 }
@@ -104,7 +115,8 @@ fn unique_columns_may_change_hands_within_a_flush() {
 
 #[test]
 fn an_update_that_leaves_values_out_says_so_when_its_row_is_missing() {
-    let mut harness = Harness::on("CREATE TABLE users (id bigint PRIMARY KEY, name text, note text NOT NULL)");
+    let mut harness =
+        Harness::on("CREATE TABLE users (id bigint PRIMARY KEY, name text, note text NOT NULL)");
     let users = users();
     harness.feed.update(&users, &[Value::Int(1), Value::Text("ann"), Value::Unchanged]);
     let refused = harness.refused();

@@ -74,7 +74,10 @@ fn a_missing_table_has_no_rows_and_an_error_of_the_reader_ends_the_reading() {
     let mut rows = reader("billing", &harness.options).unwrap();
     let mut each = |_: Row<'_>| panic!("no rows");
     harness.runtime.block_on(rows.scan(&users().target, &mut each)).unwrap();
-    harness.feed.insert(&users(), &crate::fixture::user(1, "ann")).insert(&users(), &crate::fixture::user(2, "bob"));
+    harness
+        .feed
+        .insert(&users(), &crate::fixture::user(1, "ann"))
+        .insert(&users(), &crate::fixture::user(2, "bob"));
     harness.deliver();
     let mut each = |_: Row<'_>| Err(connector_api::Error::transient("enough"));
     assert!(harness.runtime.block_on(rows.scan(&users().target, &mut each)).is_err());

@@ -10,7 +10,9 @@ use connector_api::{Result, Value};
 /// Appends a value's text. An array's elements stand between `delimiter`s.
 pub(super) fn put(out: &mut Vec<u8>, value: Value<'_>, delimiter: char) -> Result<()> {
     match value {
-        Value::Text(text) | Value::Decimal(text) | Value::Json(text) => out.extend_from_slice(text.as_bytes()),
+        Value::Text(text) | Value::Decimal(text) | Value::Json(text) => {
+            out.extend_from_slice(text.as_bytes())
+        }
         Value::Array(array) => put_array(out, array, delimiter)?,
         other => {
             let mut text = String::new();
@@ -99,8 +101,14 @@ mod tests {
     fn arrays_in_the_servers_own_form() {
         assert_eq!(shown(&[], &[], ','), "{}");
         assert_eq!(shown(&[(2, 1)], &[Value::Int(1), Value::Null], ','), r#"{"1",NULL}"#);
-        assert_eq!(shown(&[(1, 0), (2, 2)], &[Value::Text("a\"b"), Value::Text("\\")], ','), r#"[0:0][2:3]={{"a\"b","\\"}}"#);
-        assert_eq!(shown(&[(2, 1)], &[Value::Text("(1,1),(0,0)"), Value::Text("NULL")], ';'), r#"{"(1,1),(0,0)";"NULL"}"#);
+        assert_eq!(
+            shown(&[(1, 0), (2, 2)], &[Value::Text("a\"b"), Value::Text("\\")], ','),
+            r#"[0:0][2:3]={{"a\"b","\\"}}"#
+        );
+        assert_eq!(
+            shown(&[(2, 1)], &[Value::Text("(1,1),(0,0)"), Value::Text("NULL")], ';'),
+            r#"{"(1,1),(0,0)";"NULL"}"#
+        );
         assert_eq!(shown(&[(1, 1)], &[Value::Bytes(&[0, 92])], ','), r#"{"\\x005c"}"#);
     }
 }
