@@ -137,16 +137,28 @@ impl Feed {
         self.delete(shape, key).soften(&[Value::Unchanged, Value::Unchanged, Value::Text(mark)])
     }
 
-    /// Gives every change, in order.
-    pub fn each(&self, mut each: impl FnMut(&Incoming<'_>)) {
+    /// Every change, in order.
+    pub fn list(&self) -> Vec<Incoming<'_>> {
+        let mut list = Vec::new();
         for fed in &self.fed {
             for record in fed.section.records() {
                 let mut change = Change::decode(record.unwrap(), &fed.target.schema).unwrap();
                 change.after = change.after.or(fed.after.as_deref().map(Row::from_bytes));
                 let topic = &fed.section.topic;
-                each(&Incoming { topic, transaction: Transaction::default(), change, target: &fed.target });
+                list.push(Incoming {
+                    topic,
+                    transaction: Transaction::default(),
+                    change,
+                    target: &fed.target,
+                });
             }
         }
+        list
+    }
+
+    /// Gives every change, in order.
+    pub fn each(&self, each: impl FnMut(&Incoming<'_>)) {
+        self.list().iter().for_each(each);
     }
 }
 
