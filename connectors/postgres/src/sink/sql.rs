@@ -291,6 +291,7 @@ fn rows(params: &[Param]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn shape() -> Shape {

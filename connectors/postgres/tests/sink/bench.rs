@@ -1,4 +1,4 @@
-//! The sink alone: `cargo test --release -p connector-postgres --test sink -- --ignored --nocapture bench`
+//! The sink alone, `SIZES` says how many changes a delivery has: `cargo test --release -p connector-postgres --test sink -- --ignored --nocapture bench`
 
 use std::time::{Duration, Instant};
 
@@ -114,7 +114,8 @@ fn the_sink_alone() {
     let mut harness = Harness::at(server.url("postgres"), "postgres".into(), session, |_| {}, "");
     let table = bench();
     harness.feed.route(&table.target);
-    for size in [1, 10, 100, 1_000, 5_000, 20_000] {
+    let sizes = std::env::var("SIZES").unwrap_or("1,10,100,1000,5000,20000".into());
+    for size in sizes.split(',').map(|size| size.parse::<usize>().unwrap()) {
         let count = (ROWS as usize).min(size * 5_000).max(5_000);
         harness.session.execute("DROP TABLE IF EXISTS bench; DELETE FROM _millstream_cursor");
         harness.restart().unwrap();

@@ -181,10 +181,10 @@ fn the_answer_to_a_commit_is_lost() {
     let (feed, deliveries) = deliveries(6, 10);
     harness.feed = feed;
     let mut lost = 0;
-    for at in 0..deliveries.len() {
-        harness.apply(&deliveries[at]).unwrap();
+    for (at, delivery) in deliveries.iter().enumerate() {
+        harness.apply(delivery).unwrap();
         proxy.swallow.store(at % 2 == 1, Ordering::SeqCst);
-        let committed = harness.commit(&deliveries[at]);
+        let committed = harness.commit(delivery);
         if at % 2 == 1 {
             assert_eq!(committed.unwrap_err().kind(), Kind::Transient);
             lost += 1;
