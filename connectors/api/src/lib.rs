@@ -19,6 +19,7 @@ pub mod pattern;
 mod position;
 pub mod reader;
 pub mod record;
+pub mod render;
 mod rows;
 mod schema;
 mod sink;

@@ -294,7 +294,7 @@ fn percent_encode(text: &str) -> String {
 }
 
 /// Gives a file to the servers' user with the mode that PostgreSQL asks of keys.
-fn install(from: &Path, to: &Path) {
+pub(crate) fn install(from: &Path, to: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::copy(from, to).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
     fs::set_permissions(to, fs::Permissions::from_mode(0o600)).expect("set the mode of a file");
