@@ -4,6 +4,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer};
 
+use super::sink::SinkRules;
+
 macro_rules! connectors {
     ($(#[$doc:meta])* $name:ident { $($type:literal => $variant:ident($options:ty),)+ }) => {
         $(#[$doc])*
@@ -53,7 +55,22 @@ connectors! {
 connectors! {
     /// A sink's connector and its options.
     SinkConnector {
+        "http" => Http(connector_http::Options),
+        "mysql" => Mysql(connector_mysql::Options),
+        "postgres" => Postgres(connector_postgres::sink::Options),
         "redis" => Redis(connector_redis::Options),
         "sqlite" => Sqlite(connector_sqlite::Options),
+    }
+}
+
+impl SinkConnector {
+    /// Takes over what the keys that every sink has say of its connector.
+    pub(super) fn follow(&mut self, rules: &SinkRules) {
+        match self {
+            SinkConnector::Mysql(options) => options.create_tables = rules.create_tables,
+            SinkConnector::Postgres(options) => options.create_tables = rules.create_tables,
+            SinkConnector::Sqlite(options) => options.create_tables = rules.create_tables,
+            SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
+        }
     }
 }

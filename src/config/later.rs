@@ -26,7 +26,7 @@ const LATER: &[Later] = &[
     (&["erasure"], When::Given, "`erasure`"),
     (&["sources", "*"], When::Type(&["mysql", "sqlite", "kafka", "http"]), "a `{}` source"),
     (&["sources", "*", "columns"], When::Given, "`columns` of a source"),
-    (&["sinks", "*"], When::Type(&["postgres", "mysql", "kafka", "http"]), "a `{}` sink"),
+    (&["sinks", "*"], When::Type(&["kafka"]), "a `{}` sink"),
     (&["sinks", "*", "apply"], When::Is("batched"), "`apply: batched`"),
     (&["sinks", "*", "tables", "*", "where"], When::Given, "`where`"),
     (&["sinks", "*", "tables", "*", "on_delete"], When::Mapping, "the object form of `on_delete`"),
