@@ -28,7 +28,7 @@ const GROUP_BYTES: usize = 4 << 20;
 /// A group is committed at this age even when more is at hand.
 const GROUP_AGE: Duration = Duration::from_millis(250);
 /// How long a stop waits for the end of the source transaction at hand.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+const STOP_GRACE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 
 /// What to do when the sink fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

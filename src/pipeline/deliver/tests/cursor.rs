@@ -160,17 +160,17 @@ async fn a_restart_goes_on_and_a_reset_goes_back() {
     third.stop().await;
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_target_that_hangs_does_not_hold_a_stop_back() {
     let log: Arc<dyn Log> = Arc::new(Memory::new());
     let target = Target { hangs: true, ..Target::default() };
     append(&*log, 0..1).await;
     let hanging = run(&log, &target);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     let status = hanging.status.clone();
     let started = Instant::now();
     hanging.stop().await;
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let status = status.lock();
     assert_eq!((status.state, status.records), (State::Stopped, 0));
     assert_eq!(log.groups()["hook"].get(&TopicPartition::first("shop.public.t")), 0);
