@@ -157,6 +157,15 @@ fn topics_that_share_a_table_share_its_keys() {
 }
 
 #[test]
+fn keys_that_are_encoded_differently_are_never_taken_for_one() {
+    let (here, mut there) = (users("users"), users("users"));
+    there.rename("other.public.users", &["number", "name", "note"]);
+    let mut feed = Feed::new();
+    feed.insert(&here, &user(1, "a", Value::Null)).delete(&there, 1);
+    assert_eq!(shown(&mut gathered(&feed)), ["users upsert fresh 1,a,null", "users delete 1"]);
+}
+
+#[test]
 fn rows_without_a_key_keep_their_order_and_only_inserts_run_together() {
     let lines = keyless("lines");
     let row = |n| [Value::Int(n), Value::Null];
