@@ -37,6 +37,7 @@ use connector_api::{
 };
 use futures_util::future::join_all;
 
+use catalog::References;
 use connect::{Locks, known_tables_sql};
 use cursor::CursorStore;
 use lane::{Lane, Shared};
@@ -98,7 +99,8 @@ impl Postgres {
         let known =
             session.query("read bookkeeping tables", &known_tables_sql(&options.schema, name)).await?;
         self.routes = Routes::new(self.lanes.len());
-        self.routes.learn(known.iter().map(|row| (text(row, 0), text(row, 1))));
+        let references = References::read(&mut session, &options.schema).await?;
+        self.routes.learn(known.iter().map(|row| (text(row, 0), text(row, 1))), references.pairs());
         self.first()?.attach(session);
         self.cursor = Some(cursor);
         Ok(())

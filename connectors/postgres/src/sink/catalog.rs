@@ -152,6 +152,11 @@ impl References {
         Ok(references)
     }
 
+    /// Children with their parents.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(child, parent)| (child.as_str(), parent.as_str()))
+    }
+
     /// How many tables stand above this one, at most: parents come before children. In a circle the order is any.
     pub(super) fn rank(&self, table: &str) -> u32 {
         self.rank_at(table, 0)
