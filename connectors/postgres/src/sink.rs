@@ -12,10 +12,10 @@ mod catalog;
 mod check;
 mod connect;
 mod cursor;
+mod dialect;
 mod evolve;
 mod failure;
 mod form;
-mod gap;
 mod lane;
 mod migrate;
 mod names;
@@ -37,6 +37,7 @@ use connector_api::{
 };
 use futures_util::future::join_all;
 
+use catalog::References;
 use connect::{Locks, known_tables_sql};
 use cursor::CursorStore;
 use lane::{Lane, Shared};
@@ -80,7 +81,8 @@ impl Postgres {
         let name = name.into();
         let locks = Locks::of(&options.schema, &name);
         let count = options.lanes();
-        let shared = Arc::new(Shared { name, options, locks });
+        let sql = dialect::Sql { schema: options.schema.clone() };
+        let shared = Arc::new(Shared { name, options, locks, sql });
         let lanes = (0..count).map(|_| Lane::new(shared.clone())).collect();
         Postgres { shared, lanes, routes: Routes::new(count), cursor: None }
     }
@@ -89,7 +91,7 @@ impl Postgres {
     async fn open(&mut self) -> Result<()> {
         self.cursor = None;
         self.lanes.iter_mut().for_each(Lane::detach);
-        let Shared { name, options, locks } = &*self.shared;
+        let Shared { name, options, locks, .. } = &*self.shared;
         let mut session = connect::open(options).await?;
         locks.take_over(&mut session).await?;
         migrate::migrate(&mut session, &options.schema).await?;
@@ -97,7 +99,8 @@ impl Postgres {
         let known =
             session.query("read bookkeeping tables", &known_tables_sql(&options.schema, name)).await?;
         self.routes = Routes::new(self.lanes.len());
-        self.routes.learn(known.iter().map(|row| (text(row, 0), text(row, 1))));
+        let references = References::read(&mut session, &options.schema).await?;
+        self.routes.learn(known.iter().map(|row| (text(row, 0), text(row, 1))), references.pairs());
         self.first()?.attach(session);
         self.cursor = Some(cursor);
         Ok(())

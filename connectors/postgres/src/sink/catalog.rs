@@ -2,92 +2,42 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use connector_api::Result;
+use connector_sql::Object;
 
+use super::dialect::{ColumnFacts, Sql, TableFacts};
 use super::names::{literal, quote};
 use super::session::Session;
 use crate::catalog::{flag, number, text};
 
-/// A table of the target.
-#[derive(Debug, Clone)]
-pub(super) struct Table {
-    pub(super) oid: u32,
-    /// `pg_class.relkind`: `r` for a table, `p` for one with partitions; others are none.
-    pub(super) kind: char,
-    /// Row-level security applies to the role: COPY is not allowed then.
-    pub(super) secured: bool,
-    /// The role may change the table itself.
-    pub(super) owned: bool,
-    /// Grants that the role lacks, of those that the sink needs.
-    pub(super) missing: Vec<&'static str>,
-    /// The role may truncate it, and no foreign key refers to it.
-    pub(super) truncatable: bool,
-    pub(super) columns: Vec<TableColumn>,
-    /// The sets of columns that identify a row: of every unique index that is whole, valid and checked at once.
-    pub(super) unique: Vec<Vec<String>>,
-}
+pub(super) type Table = connector_sql::Table<Sql>;
+pub(super) type TableColumn = connector_sql::TableColumn<Sql>;
 
-/// A column of the target.
-#[derive(Debug, Clone)]
-pub(super) struct TableColumn {
-    pub(super) name: String,
-    /// The type as declared, with its modifiers: `numeric(12,2)`, `public.mood`.
-    pub(super) declared: String,
-    /// The type below all domains.
-    pub(super) base: u32,
-    /// Its name as SQL, without modifiers: `"pg_catalog"."bpchar"`.
-    pub(super) base_sql: String,
-    /// For an array: the type of its elements below all domains, and what stands between them in text.
-    pub(super) element: Option<(u32, char)>,
-    /// NOT NULL without a default: a row must say it.
-    pub(super) required: bool,
-    /// Computed by the server, cannot be written.
-    pub(super) generated: bool,
-    /// Texts that differ are different to it: no collation that takes some for equal.
-    pub(super) deterministic: bool,
-    /// `GENERATED ALWAYS AS IDENTITY`: it can be inserted, not updated.
-    pub(super) identity_always: bool,
-}
-
-impl Table {
-    pub(super) fn column(&self, name: &str) -> Option<&TableColumn> {
-        self.columns.iter().find(|column| column.name == name)
-    }
-
-    pub(super) fn is_table(&self) -> bool {
-        matches!(self.kind, 'r' | 'p')
-    }
-
-    /// Whether rows are unique by exactly these columns, in any order, so that an upsert can name them.
-    pub(super) fn is_unique_by(&self, key: &[&str]) -> bool {
-        let holds = |set: &Vec<String>| {
-            set.len() == key.len() && key.iter().all(|name| set.iter().any(|other| other == name))
-        };
-        self.unique.iter().any(holds)
-    }
-}
-
-/// Reads a table; `None` when nothing stands under the name.
-pub(super) async fn read(session: &mut Session, schema: &str, name: &str) -> Result<Option<Table>> {
+/// Reads what stands under a name.
+pub(super) async fn read(session: &mut Session, schema: &str, name: &str) -> Result<Object<Sql>> {
     let doing = format!("read table {name:?}");
     let rows = session.query(&doing, &table_sql(schema, name)).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    let Some(row) = rows.first() else { return Ok(Object::Missing) };
+    let kind = text(row, 1);
+    if !matches!(kind, "r" | "p") {
+        return Ok(Object::Other(kind_name(kind).to_owned()));
+    }
     let privileges = ["SELECT", "INSERT", "UPDATE", "DELETE"];
     let missing = privileges.into_iter().zip(4..).filter(|(_, at)| !flag(row, *at)).map(|(name, _)| name);
-    let mut table = Table {
+    let facts = TableFacts {
         oid: number(row, 0)?,
-        kind: text(row, 1).chars().next().unwrap_or(' '),
+        partitioned: kind == "p",
         secured: flag(row, 2),
         owned: flag(row, 3),
         missing: missing.collect(),
         truncatable: flag(row, 8),
-        columns: Vec::new(),
-        unique: Vec::new(),
+        role: text(row, 9).to_owned(),
     };
-    for row in session.query(&doing, &columns_sql(table.oid)).await? {
+    let mut table = Table { columns: Vec::new(), unique: Vec::new(), facts };
+    for row in session.query(&doing, &columns_sql(table.facts.oid)).await? {
         table.columns.push(column(&row)?);
     }
     let mut index = String::new();
-    for row in session.query(&doing, &indexes_sql(table.oid)).await? {
+    for row in session.query(&doing, &indexes_sql(table.facts.oid)).await? {
         if text(&row, 0) != index || table.unique.is_empty() {
             index = text(&row, 0).to_owned();
             table.unique.push(Vec::new());
@@ -96,7 +46,18 @@ pub(super) async fn read(session: &mut Session, schema: &str, name: &str) -> Res
             set.push(text(&row, 1).to_owned());
         }
     }
-    Ok(Some(table))
+    Ok(Object::Table(table))
+}
+
+fn kind_name(kind: &str) -> &'static str {
+    match kind {
+        "v" => "view",
+        "m" => "materialized view",
+        "f" => "foreign table",
+        "S" => "sequence",
+        "c" => "composite type",
+        _ => "thing that is no table",
+    }
 }
 
 fn table_sql(schema: &str, name: &str) -> String {
@@ -105,7 +66,7 @@ fn table_sql(schema: &str, name: &str) -> String {
            has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'), \
            has_table_privilege(c.oid, 'UPDATE'), has_table_privilege(c.oid, 'DELETE'), \
            has_table_privilege(c.oid, 'TRUNCATE') \
-             AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid) \
+             AND NOT EXISTS (SELECT FROM pg_constraint f WHERE f.contype = 'f' AND f.confrelid = c.oid), current_user \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = {} AND c.relname = {}",
         literal(schema),
@@ -149,16 +110,19 @@ fn column(row: &[Option<String>]) -> Result<TableColumn> {
         "" => None,
         _ => Some((number(row, 5)?, text(row, 6).chars().next().unwrap_or(','))),
     };
-    Ok(TableColumn {
-        name: text(row, 0).to_owned(),
-        declared: text(row, 1).to_owned(),
+    let facts = ColumnFacts {
         base: number(row, 2)?,
         base_sql: format!("{}.{}", quote(text(row, 3)), quote(text(row, 4))),
         element,
-        required: flag(row, 7),
-        generated: flag(row, 8),
         identity_always: flag(row, 9),
         deterministic: flag(row, 10),
+    };
+    Ok(TableColumn {
+        name: text(row, 0).to_owned(),
+        declared: text(row, 1).to_owned(),
+        required: flag(row, 7),
+        generated: flag(row, 8),
+        facts,
     })
 }
 
@@ -186,6 +150,11 @@ impl References {
             references.pairs.push((text(&row, 0).to_owned(), text(&row, 1).to_owned()));
         }
         Ok(references)
+    }
+
+    /// Children with their parents.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs.iter().map(|(child, parent)| (child.as_str(), parent.as_str()))
     }
 
     /// How many tables stand above this one, at most: parents come before children. In a circle the order is any.

@@ -4,14 +4,15 @@
 use std::sync::Arc;
 
 use connector_api::{Error, Finding, Result, Severity, Target};
+use connector_sql::names::check_target;
+use connector_sql::{Object, Rights, Wanted, evolve};
 
 use super::catalog;
 use super::connect;
+use super::dialect::Sql;
 use super::evolve::{Basis, is_ours};
-use super::gap::{Rights, Wanted};
 use super::names::{literal, qualified, quote};
 use super::options::Options;
-use super::plan::check_target;
 use super::session::Session;
 use crate::catalog::{flag, text};
 
@@ -47,7 +48,7 @@ async fn look(
     let schema = schema(&mut session, options, &role, findings).await?;
     if schema.exists {
         for target in targets {
-            table(&mut session, name, options, target, &schema, &role, findings).await?;
+            table(&mut session, name, options, target, &schema, findings).await?;
         }
     }
     session.close().await;
@@ -146,9 +147,8 @@ async fn schema(
     let mut ready = true;
     for table in BOOKKEEPING {
         match catalog::read(session, name, table).await? {
-            None => ready = false,
-            Some(found) if !found.missing.is_empty() => {
-                let missing = super::names::list(&found.missing);
+            Object::Table(found) if !found.facts.missing.is_empty() => {
+                let missing = super::names::list(&found.facts.missing);
                 let remedy = format!("GRANT {missing} ON {} TO {role};", qualified(name, table));
                 findings.push(
                     Finding::new(
@@ -160,7 +160,8 @@ async fn schema(
                     .with_remedy(remedy),
                 );
             }
-            Some(_) => {}
+            Object::Table(_) => {}
+            Object::Missing | Object::Other(_) => ready = false,
         }
     }
     if !ready && !may_create {
@@ -177,31 +178,26 @@ async fn table(
     options: &Options,
     target: &Arc<Target>,
     schema: &Schema,
-    role: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    let place = format!("{}.{}", options.schema, target.table);
-    if let Err(error) = check_target(target) {
-        findings.push(of_error("postgres-mapping", place, &error));
+    let sql = Sql { schema: options.schema.clone() };
+    if let Err(error) = check_target(&sql, target) {
+        findings.push(of_error("postgres-mapping", format!("table {:?}", target.table), &error));
         return Ok(());
     }
-    let basis = Basis { sink, schema: &options.schema, create: options.create_tables };
-    let wanted = Wanted { schema: &options.schema, target };
+    let basis = Basis { sink, sql: &sql, create: options.create_tables };
+    let wanted = Wanted { target, dialect: &sql };
     let found = catalog::read(session, &options.schema, &target.table).await?;
     let ours = schema.ready && is_ours(session, basis, &target.table).await?;
-    let rights = Rights { create: options.create_tables, ours };
-    let able = found.as_ref().map_or(schema.may_create, |table| table.owned);
-    for gap in wanted.gaps(found.as_ref()) {
-        let finding = gap.finding(&wanted, rights, role);
-        findings.push(match gap.repair(&wanted, rights) {
-            Some(_) if able => Finding {
-                severity: Severity::Note,
-                what: format!("{}; the sink will see to it", finding.what),
-                remedy: None,
-                ..finding
-            },
-            _ => finding,
-        });
-    }
+    // Only the owner of a table changes it.
+    let able = match &found {
+        Object::Table(table) => table.facts.owned,
+        _ => schema.may_create,
+    };
+    findings.extend(evolve::findings(
+        &wanted,
+        &found,
+        Rights { create: options.create_tables && able, ours },
+    ));
     Ok(())
 }

@@ -2,10 +2,12 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use connector_api::{Error, Result, Target};
+use connector_sql::evolve::actions;
+use connector_sql::{Action, Gap, Object, Rights, Wanted};
 
 use super::catalog::{self, Table};
+use super::dialect::Sql;
 use super::failure::failed;
-use super::gap::{Gap, Rights, Wanted};
 use super::names::{literal, qualified, quote};
 use super::session::Session;
 use crate::catalog::{flag, text};
@@ -14,7 +16,7 @@ use crate::catalog::{flag, text};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Basis<'a> {
     pub(super) sink: &'a str,
-    pub(super) schema: &'a str,
+    pub(super) sql: &'a Sql,
     pub(super) create: bool,
 }
 
@@ -29,49 +31,39 @@ pub(super) async fn evolve(
     target: &Target,
     notices: &mut Vec<String>,
 ) -> Result<(Table, bool)> {
-    let wanted = Wanted { schema: basis.schema, target };
+    let wanted = Wanted { target, dialect: basis.sql };
     let mut changed = false;
-    // A repair can show the next gap: a column that is added makes the key look at its index.
+    // A change can show the next gap: a column that is added makes the key look at its index.
     for _ in 0..3 {
-        let table = catalog::read(session, basis.schema, &target.table).await?;
+        let object = catalog::read(session, &basis.sql.schema, &target.table).await?;
         let rights = Rights { create: basis.create, ours: is_ours(session, basis, &target.table).await? };
-        let gaps = wanted.gaps(table.as_ref());
-        let repairs: Vec<(&Gap, String)> =
-            gaps.iter().filter_map(|gap| Some((gap, gap.repair(&wanted, rights)?))).collect();
-        if repairs.is_empty() {
-            let table = fitting(session, &wanted, &gaps, rights, table).await?;
+        let mut again = false;
+        for action in actions(&wanted, &object, rights)? {
+            let notice = match action {
+                Action::Tell(notice) => notice,
+                Action::Run { gap, statements, notice } => {
+                    for sql in statements {
+                        run(session, &format!("change table {:?}", target.table), &sql, basis).await?;
+                    }
+                    if matches!(gap, Gap::NoTable) {
+                        remember(session, basis, target, true).await?;
+                    }
+                    again = true;
+                    notice
+                }
+            };
+            if !notices.contains(&notice) {
+                notices.push(notice);
+            }
+        }
+        changed |= again;
+        if let (false, Object::Table(table)) = (again, object) {
             remember(session, basis, target, rights.ours).await?;
             return Ok((table, changed));
         }
-        for (gap, sql) in repairs {
-            run(session, &format!("change table {:?}", target.table), &sql, basis).await?;
-            changed = true;
-            notices.push(gap.notice(&wanted));
-            if matches!(gap, Gap::Missing) {
-                remember(session, basis, target, true).await?;
-            }
-        }
     }
-    Err(Error::config(format!(
-        "map topic {}: table {:?} still does not fit after it was changed",
-        target.topic, target.table
-    )))
-}
-
-async fn fitting(
-    session: &mut Session,
-    wanted: &Wanted<'_>,
-    gaps: &[Gap],
-    rights: Rights,
-    table: Option<Table>,
-) -> Result<Table> {
-    if gaps.iter().any(|gap| gap.error(wanted, rights, "").is_some()) {
-        let role = role(session).await?;
-        if let Some(error) = gaps.iter().find_map(|gap| gap.error(wanted, rights, &role)) {
-            return Err(error);
-        }
-    }
-    table.ok_or_else(|| Error::config(format!("map topic {}: no table", wanted.target.topic)))
+    let Target { topic, table, .. } = target;
+    Err(Error::config(format!("map topic {topic}: table {table:?} still does not fit after it was changed")))
 }
 
 /// Runs a change of a table. Who may not is told the statement, to have it run by somebody who may.
@@ -81,7 +73,7 @@ async fn run(session: &mut Session, doing: &str, sql: &str, basis: Basis<'_>) ->
     let made = failed(doing, &error);
     match error.code.as_str() {
         "42501" => {
-            Err(made.with_remedy(format!("run as the owner of schema {}: {sql};", quote(basis.schema))))
+            Err(made.with_remedy(format!("run as the owner of schema {}: {sql};", quote(&basis.sql.schema))))
         }
         _ => Err(made),
     }
@@ -97,14 +89,14 @@ pub(super) async fn role(session: &mut Session) -> Result<String> {
 pub(super) async fn is_ours(session: &mut Session, basis: Basis<'_>, table: &str) -> Result<bool> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE name = {} AND created)",
-        qualified(basis.schema, "_millstream_tables"),
+        qualified(&basis.sql.schema, "_millstream_tables"),
         literal(table)
     );
     Ok(session.query("read bookkeeping tables", &sql).await?.first().is_some_and(|row| flag(row, 0)))
 }
 
 async fn remember(session: &mut Session, basis: Basis<'_>, target: &Target, created: bool) -> Result<()> {
-    let sql = remember_sql(basis.schema, basis.sink, &target.topic, &target.table, created);
+    let sql = remember_sql(&basis.sql.schema, basis.sink, &target.topic, &target.table, created);
     session.query("write bookkeeping tables", &sql).await.map(drop)
 }
 

@@ -9,6 +9,7 @@ use connector_sql::{Gather, Refusals, Single, Step};
 
 use super::connect::{self, Locks};
 use super::cursor::CursorStore;
+use super::dialect::Sql;
 use super::evolve::Basis;
 use super::failure::failed;
 use super::form::List;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) options: Options,
     pub(super) locks: Locks,
+    pub(super) sql: Sql,
 }
 
 /// One connection.
@@ -270,8 +272,8 @@ impl Lane {
     /// In the transaction, so that a table comes to be together with its rows.
     async fn plan(&mut self, target: &Arc<Target>) -> Result<()> {
         let shared = self.shared.clone();
-        let Shared { name, options, .. } = &*shared;
-        let basis = Basis { sink: name, schema: &options.schema, create: options.create_tables };
+        let Shared { name, options, sql, .. } = &*shared;
+        let basis = Basis { sink: name, sql, create: options.create_tables };
         let Lane { session, plans, notices, transaction, .. } = self;
         let session = session
             .as_mut()

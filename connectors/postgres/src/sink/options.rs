@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_with_the_option_named() {
-        let good = Options::new("postgres://h/x");
+        let good = Options::new("postgres://me@h/x");
         for (bad, option) in [
-            (Options::new("mysql://h/x"), "url"),
+            (Options::new("mysql://me@h/x"), "url"),
             (Options { schema: "s".repeat(64), ..good.clone() }, "schema"),
             (Options { connections: 0, ..good.clone() }, "connections"),
             (Options { lock_timeout: Span::millis(0), ..good }, "lock_timeout"),
@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error() {
-        let error =
-            serde_json::from_str::<Options>(r#"{"url": "postgres://h/x", "replicate": true}"#).unwrap_err();
+        let error = serde_json::from_str::<Options>(r#"{"url": "postgres://me@h/x", "replicate": true}"#)
+            .unwrap_err();
         assert!(error.to_string().contains("unknown field `replicate`"), "{error}");
     }
 }

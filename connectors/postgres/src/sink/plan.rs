@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use connector_api::{Error, Result, Target, ValueKind};
 
 use super::catalog::{Table, TableColumn};
+use super::dialect::Sql;
 use super::form::Form;
-use super::names::{COLUMNS_MAX, check, check_table, qualified, quote};
+use super::names::{qualified, quote};
 use super::sql::{Param, Shape, ShapeColumn, Verb};
 use super::statements::Statement;
 
@@ -75,27 +76,27 @@ pub(super) struct BoundParam {
 
 impl Plan {
     /// For a table that fits the target.
-    pub(super) fn new(target: &Arc<Target>, schema: &str, table: &Table) -> Result<Plan> {
+    pub(super) fn new(target: &Arc<Target>, sql: &Sql, table: &Table) -> Result<Plan> {
         let column = |at: usize| {
-            let found = table.column(target.name(at)).ok_or_else(|| missing(target, at))?;
+            let found = table.column(sql, target.name(at)).ok_or_else(|| missing(target, at))?;
             Ok(shape_column(target, at, found))
         };
         let columns = (0..target.columns.len()).map(column).collect::<Result<Vec<_>>>()?;
         let shape = Shape {
-            table: qualified(schema, &target.table),
+            table: qualified(&sql.schema, &target.table),
             columns,
             key: target.key.clone(),
-            partitioned: table.kind == 'p',
+            partitioned: table.facts.partitioned,
         };
         let rest = (0..target.columns.len()).filter(|at| !target.key.contains(at)).collect();
-        let copy = match table.secured {
+        let copy = match table.facts.secured {
             true => None,
-            false => shape.copy().map(|sql| Copying {
-                statement: Statement::plain(sql),
+            false => shape.copy().map(|copy| Copying {
+                statement: Statement::plain(copy),
                 forms: shape.columns.iter().filter_map(|column| column.copied.clone()).collect(),
             }),
         };
-        let truncate = match table.truncatable {
+        let truncate = match table.facts.truncatable {
             true => format!("TRUNCATE {}", shape.table),
             false => format!("DELETE FROM {}", shape.table),
         };
@@ -103,7 +104,7 @@ impl Plan {
         let exact = target.key.iter().all(|at| {
             let plain =
                 shape.columns.get(*at).is_some_and(|column| column.cast.is_none() && is_exact(&column.form));
-            plain && table.column(target.name(*at)).is_some_and(|column| column.deterministic)
+            plain && table.column(sql, target.name(*at)).is_some_and(|column| column.facts.deterministic)
         });
         Ok(Plan {
             target: target.clone(),
@@ -225,18 +226,18 @@ fn is_exact(form: &Form) -> bool {
 fn shape_column(target: &Target, at: usize, found: &TableColumn) -> ShapeColumn {
     let (kind, element) =
         target.column(at).map_or((ValueKind::Text, None), |column| (column.kind, column.element));
-    let native = Form::of(kind, found.base);
-    let delimiter = found.element.map_or(',', |(_, delimiter)| delimiter);
+    let native = Form::of(kind, found.facts.base);
+    let delimiter = found.facts.element.map_or(',', |(_, delimiter)| delimiter);
     let copied = native.clone().or_else(|| {
-        let (oid, _) = found.element?;
+        let (oid, _) = found.facts.element?;
         let element = element.filter(|_| kind == ValueKind::Array)?;
         Some(Form::Array { element: Box::new(Form::of(element, oid)?), oid })
     });
     // The type of bpchar is compared without its blanks, and has to be itself for that.
     let cast = match native {
-        Some(_) if found.base != super::form::oid::BPCHAR => None,
-        _ if found.base == super::form::oid::TEXT => None,
-        _ => Some(found.base_sql.clone()),
+        Some(_) if found.facts.base != super::form::oid::BPCHAR => None,
+        _ if found.facts.base == super::form::oid::TEXT => None,
+        _ => Some(found.facts.base_sql.clone()),
     };
     let comparable = native.as_ref().is_some_and(|form| !matches!(form, Form::Json));
     let form = native.unwrap_or(Form::Written { delimiter });
@@ -251,34 +252,4 @@ fn missing(target: &Target, at: usize) -> Error {
         target.table,
         target.name(at)
     ))
-}
-
-/// Refuses what PostgreSQL cannot hold.
-///
-/// # Errors
-/// [`connector_api::Kind::Config`].
-pub(super) fn check_target(target: &Target) -> Result<()> {
-    let topic = &target.topic;
-    check_table(&target.table)?;
-    if target.columns.is_empty() {
-        return Err(Error::config(format!("map topic {topic}: no columns"))
-            .with_remedy(format!("take topic {topic} out of the sink's tables")));
-    }
-    if target.columns.len() > COLUMNS_MAX {
-        return Err(Error::config(format!(
-            "map topic {topic}: {} columns, and PostgreSQL allows {COLUMNS_MAX} in a table",
-            target.columns.len()
-        ))
-        .with_remedy(format!("name at most {COLUMNS_MAX} in `columns` of the rule for topic {topic}")));
-    }
-    let mut seen = std::collections::HashSet::new();
-    for (_, name) in &target.columns {
-        let another = format!("give it another name in `columns` of the rule for topic {topic}");
-        check("column", name).map_err(|error| error.with_remedy(another.clone()))?;
-        if !seen.insert(name) {
-            return Err(Error::config(format!("map topic {topic}: two columns are named {name:?}"))
-                .with_remedy(another));
-        }
-    }
-    Ok(())
 }

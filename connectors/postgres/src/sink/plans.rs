@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use connector_api::{Result, Target};
+use connector_sql::names::check_target;
 
 use super::catalog::References;
 use super::evolve::{Basis, evolve};
-use super::plan::{Plan, check_target};
+use super::plan::Plan;
 use super::session::Session;
 
 /// More targets than this are worked out anew when they are met again.
@@ -51,7 +52,7 @@ impl Plans {
         target: &Arc<Target>,
         notices: &mut Vec<String>,
     ) -> Result<()> {
-        check_target(target)?;
+        check_target(basis.sql, target)?;
         let (table, changed) = evolve(session, basis, target, notices).await?;
         if changed {
             // What was prepared may be about columns of another type.
@@ -59,11 +60,11 @@ impl Plans {
             let name = target.table.clone();
             self.remove(|plan| plan.target.table == name && plan.target != *target);
         }
-        self.references = References::read(session, basis.schema).await?;
+        self.references = References::read(session, &basis.sql.schema).await?;
         if self.list.len() >= PLANS_MAX {
             self.remove(|_| true);
         }
-        self.list.push(Plan::new(target, basis.schema, &table)?);
+        self.list.push(Plan::new(target, basis.sql, &table)?);
         self.index.insert(address(target), self.list.len() - 1);
         Ok(())
     }

@@ -31,12 +31,23 @@ impl Routes {
         }
     }
 
-    /// Takes in what was known at an earlier time: topics and their tables.
-    pub(super) fn learn<'a>(&mut self, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    /// Takes in what was known at an earlier time, topics and their tables; and which tables refer to which: a child is on
+    /// the lane of its parent, because it cannot see what another lane has not committed.
+    pub(super) fn learn<'a>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'a str, &'a str)>,
+        references: impl Iterator<Item = (&'a str, &'a str)>,
+    ) {
+        // No topic has a zero byte in its name: it stands for the foreign key.
+        let linked = references.enumerate().flat_map(|(at, (child, parent))| {
+            let key = format!("\0{at}");
+            [(key.clone(), child), (key, parent)]
+        });
+        let pairs = pairs.map(|(topic, table)| (topic.to_owned(), table)).chain(linked);
         let mut groups: Vec<(Vec<Arc<str>>, Vec<String>)> = Vec::new();
         for (topic, table) in pairs {
             let touches = |group: &(Vec<Arc<str>>, Vec<String>)| {
-                group.0.iter().any(|known| **known == *topic) || group.1.iter().any(|known| known == table)
+                group.0.iter().any(|known| **known == topic) || group.1.iter().any(|known| known == table)
             };
             let (mut joined, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(touches);
             groups = others;
@@ -133,16 +144,20 @@ mod tests {
     #[test]
     fn what_shares_a_table_or_a_topic_is_on_one_lane() {
         let mut routes = Routes::new(3);
-        routes.learn([("a", "t"), ("b", "t"), ("c", "u"), ("b", "v"), ("d", "v"), ("e", "w")].into_iter());
+        routes.learn(
+            [("a", "t"), ("b", "t"), ("c", "u"), ("b", "v"), ("d", "v"), ("e", "w")].into_iter(),
+            [("u", "x"), ("x", "y")].into_iter(),
+        );
         let lanes = ["a", "b", "d"].map(|topic| routes.lane_of(topic));
         assert!(lanes.iter().all(|lane| *lane == lanes[0]));
         assert_ne!(routes.lane_of("c"), lanes[0]);
         assert_ne!(routes.lane_of("c"), routes.lane_of("e"));
         assert_eq!(routes.look_up(&"f".into(), "v"), Some(lanes[0]));
+        assert_eq!(routes.look_up(&"g".into(), "y"), Some(routes.lane_of("c")));
         assert_eq!(routes.look_up(&"c".into(), "t"), None);
         assert_eq!(routes.crossed(), [("c".into(), "t".to_owned())]);
         let mut again = Routes::new(3);
-        again.learn([("a", "t"), ("c", "u"), ("c", "t")].into_iter());
+        again.learn([("a", "t"), ("c", "u"), ("c", "t")].into_iter(), std::iter::empty());
         assert_eq!(again.lane_of("a"), again.lane_of("c"));
     }
 }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use connector_api::reader::put_varint;
 use connector_api::{BoxFuture, Each, Error, Kind, Result, Row, Rows, Target, Value, ValueKind};
+use connector_sql::Object;
+use connector_sql::names::check_target;
 
 use super::catalog;
 use super::connect;
+use super::dialect::Sql;
 use super::form::List;
 use super::options::Options;
-use super::plan::{Plan, check_target};
+use super::plan::Plan;
 use super::session::Session;
 use super::sql::Verb;
 use crate::changes::unescape;
@@ -39,11 +42,14 @@ impl Reader {
 
     /// How the table is read; `None` when it does not exist.
     async fn plan(&mut self, target: &Target) -> Result<Option<Plan>> {
-        check_target(target)?;
-        let schema = self.options.schema.clone();
-        match catalog::read(self.session().await?, &schema, &target.table).await? {
-            None => Ok(None),
-            Some(table) => Ok(Some(Plan::new(&Arc::new(target.clone()), &schema, &table)?)),
+        let sql = Sql { schema: self.options.schema.clone() };
+        check_target(&sql, target)?;
+        match catalog::read(self.session().await?, &sql.schema, &target.table).await? {
+            Object::Missing => Ok(None),
+            Object::Table(table) => Ok(Some(Plan::new(&Arc::new(target.clone()), &sql, &table)?)),
+            Object::Other(kind) => {
+                Err(Error::config(format!("read rows of table {:?}: it is a {kind}", target.table)))
+            }
         }
     }
 

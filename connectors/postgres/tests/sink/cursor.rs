@@ -110,7 +110,7 @@ fn bookkeeping_that_another_version_made_is_refused() {
         .session
         .execute("INSERT INTO _millstream_migrations (version, name, checksum) VALUES (99, 'new', '')");
     let error = harness.restart().unwrap_err();
-    assert!(error.to_string().contains("have migration 99"), "{error}");
+    assert!(error.to_string().contains("has migration 99"), "{error}");
     harness.session.execute("DELETE FROM _millstream_migrations WHERE version = 99; UPDATE _millstream_migrations SET checksum = 'x'");
     let error = harness.restart().unwrap_err();
     assert!(error.to_string().contains("another text"), "{error}");

@@ -66,7 +66,10 @@ fn without_create_tables_the_statement_is_given() {
 #[test]
 fn what_does_not_fit_is_said_with_the_statement_that_mends_it() {
     for (sql, wrong) in [
-        ("CREATE VIEW users AS SELECT 1::bigint AS id, ''::text AS name, ''::text AS note", "not a table"),
+        (
+            "CREATE VIEW users AS SELECT 1::bigint AS id, ''::text AS name, ''::text AS note",
+            "belongs to a view",
+        ),
         ("CREATE TABLE users (id bigint, name text, note text)", "not unique"),
         (
             "CREATE TABLE users (id bigint PRIMARY KEY, name text, note text, must int NOT NULL)",

@@ -89,3 +89,19 @@ fn topics_that_turn_out_to_share_a_table_are_brought_together() {
     assert_eq!(harness.rows("SELECT id, n FROM t0 ORDER BY id"), ["1|1", "2|2"]);
     harness.runtime.block_on(harness.sink.rollback()).unwrap();
 }
+
+#[test]
+fn a_child_is_on_the_connection_of_its_parent() {
+    let mut harness = Harness::with(
+        |options| (options.batched, options.connections) = (true, 3),
+        "CREATE TABLE t0 (id bigint PRIMARY KEY, n bigint); CREATE TABLE t1 (id bigint PRIMARY KEY, n bigint REFERENCES t0)",
+    );
+    let tables = tables();
+    harness
+        .feed
+        .insert(&tables[0], &[Value::Int(1), Value::Int(1)])
+        .insert(&tables[1], &[Value::Int(7), Value::Int(1)]);
+    harness.deliver();
+    assert_eq!(harness.rows("SELECT n FROM t1"), ["1"]);
+    assert_eq!(harness.rows("SELECT count(DISTINCT xmin::text) FROM _millstream_cursor"), ["1"]);
+}
