@@ -274,6 +274,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn refusal(number: u16, state: &str, message: &str) -> Refusal {

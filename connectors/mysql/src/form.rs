@@ -270,6 +270,8 @@ fn put_moment(out: &mut String, form: Form, value: Value<'_>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn put(form: Form, value: Value<'_>) -> Result<String> {

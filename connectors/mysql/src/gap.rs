@@ -105,7 +105,7 @@ fn column_gap(wanted: &Wanted<'_>, at: usize, column: &TableColumn) -> Option<Ga
         () if of_key && free && !is_exact(&column.collation) => {
             Gap::Inexact(at, column.collation.clone(), exact())
         }
-        () if !column.form.covers(wanted.declared(at).form) && !(of_key && free) => {
+        () if (!of_key || !free) && !column.form.covers(wanted.declared(at).form) => {
             Gap::Narrow(at, declared())
         }
         () if free && !matches!(column.charset.as_str(), "" | "utf8mb4" | "binary") => {

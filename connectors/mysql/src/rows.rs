@@ -141,7 +141,7 @@ impl Rows for Reader {
 fn keep(value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
     match value {
         // There is one zero.
-        Value::Float(float) if float == 0.0 => Value::Float(0.0).encode(out),
+        Value::Float(0.0) => Value::Float(0.0).encode(out),
         // Zeros behind the last digit are the column's, not the value's.
         Value::Decimal(text) if text.contains('.') => {
             let kept = text.trim_end_matches('0').trim_end_matches('.');

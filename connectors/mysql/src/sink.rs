@@ -17,8 +17,8 @@ use crate::options::Options;
 use crate::plan::{Plan, check_target};
 use crate::session::Session;
 
-/// How often a flush looks at a table again that somebody changed.
-const LOOKS_MAX: u32 = 3;
+/// How often a flush looks again at a table that somebody changed.
+const LOOKS_MAX: u32 = 2;
 
 /// Applies changes to one database of MySQL or MariaDB. Several sinks may share a database: each has its own cursor, told
 /// apart by name.
@@ -61,7 +61,8 @@ impl Mysql {
 
     async fn flushed(&mut self) -> Result<Vec<Refused>> {
         let mut refused = Vec::new();
-        for _ in 0..LOOKS_MAX {
+        let mut looks = 0;
+        loop {
             self.plan().await?;
             let Mysql { options, work, .. } = self;
             let Work { lanes, store, .. } = work.as_mut().ok_or_else(not_started)?;
@@ -80,12 +81,13 @@ impl Mysql {
             }
             match outdated {
                 None => return Ok(refused),
+                Some(error) if looks == LOOKS_MAX => return Err(stays(&error)),
                 Some(error) => {
-                    info!("a target table was changed by somebody else, looking at it again: {error}")
+                    info!("a target table was changed by somebody else, looking at it again: {error}");
+                    looks += 1;
                 }
             }
         }
-        Err(Error::transient("apply changes: the tables change faster than the sink can follow"))
     }
 
     /// Makes the plans that the next flush needs, creating and extending tables first.
@@ -152,6 +154,12 @@ impl Mysql {
         entries.iter().for_each(|(of, next)| store.committed(cursor.log, of, *next));
         Ok(())
     }
+}
+
+/// The table is as the sink wants it, and the server still refuses its rows: a trigger does, most likely.
+fn stays(error: &Error) -> Error {
+    Error::config(format!("{error}; the table itself fits, so look at its triggers"))
+        .with_remedy("SHOW TRIGGERS; lists them")
 }
 
 fn not_started() -> Error {

@@ -113,6 +113,8 @@ pub fn list(items: impl IntoIterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use proptest::prelude::*;
 

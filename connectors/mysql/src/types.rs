@@ -187,6 +187,8 @@ pub fn form(facts: &Facts) -> Form {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn server() -> Server {

@@ -34,7 +34,7 @@ fn every_table_that_does_not_fit_is_found_with_what_mends_it() {
                CREATE VIEW seen AS SELECT 1";
     let Some(h) = Harness::on("every_table_that_does_not_fit_is_found", sql) else { return };
     let users = users();
-    let targets = [users.target.clone(), users.into_table("old").target, users.into_table("seen").target];
+    let targets = [users.target.clone(), users.aliased("old").target, users.aliased("seen").target];
     let findings = check(&h.options, &targets);
     let found = codes(&findings, Severity::Warning);
     assert_eq!(found, ["mysql-type-narrow", "mysql-type-converts", "mysql-engine", "mysql-not-a-table"]);

@@ -76,6 +76,14 @@ fn a_table_that_somebody_changes_is_looked_at_again() {
     h.feed.insert(&users, &user(3, "c"));
     h.deliver();
     assert_eq!(h.rows("SELECT * FROM users"), ["3|c|NULL"]);
+    // A trigger that is broken looks the same from outside, and stays.
+    h.session
+        .execute("CREATE TRIGGER broken BEFORE INSERT ON users FOR EACH ROW INSERT INTO nowhere VALUES (1)");
+    h.feed.insert(&users, &user(9, "x"));
+    let error = h.failure();
+    assert_eq!(error.kind(), Kind::Config, "{error:?}");
+    assert!(error.to_string().contains("triggers"), "{error}");
+    h.session.execute("DROP TRIGGER broken");
     // A column that nobody fills: that is for a person, and no row is at fault.
     h.session.execute(
         "ALTER TABLE users ADD COLUMN must int NOT NULL; ALTER TABLE users ALTER COLUMN must DROP DEFAULT",

@@ -48,7 +48,7 @@ pub struct Table {
 
 impl Table {
     /// The same topic into another table.
-    pub fn into_table(&self, name: &str) -> Table {
+    pub fn aliased(&self, name: &str) -> Table {
         let target = Target { table: name.to_owned(), named: true, ..(*self.target).clone() };
         Table { target: Arc::new(target), ..self.clone() }
     }

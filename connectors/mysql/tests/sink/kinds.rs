@@ -165,7 +165,7 @@ fn every_kind_comes_back_as_the_loss_table_says() {
     };
     h.wait(reader.find(&matrix.target, &keys, &mut each)).unwrap();
     assert_eq!(count, 1);
-    let nowhere = matrix.into_table("nowhere");
+    let nowhere = matrix.aliased("nowhere");
     h.wait(reader.scan(&nowhere.target, &mut |_| panic!("no rows"))).unwrap();
 }
 

@@ -72,13 +72,13 @@ fn a_lane_whose_transaction_is_lost_takes_only_its_topics_back() {
 fn topics_that_turn_out_to_share_a_table_move_into_one_lane() {
     let Some(mut h) = batched("topics_that_turn_out_to_share_a_table", "") else { return };
     let tables = tables(2);
-    let (a, b) = (tables[0].into_table("a"), tables[1].into_table("b"));
+    let (a, b) = (tables[0].aliased("a"), tables[1].aliased("b"));
     h.route(&[&a, &b]);
     h.feed.insert(&a, &[Value::Int(1), Value::Int(1)]).insert(&b, &[Value::Int(2), Value::Int(2)]);
     let first = h.feed.take();
     h.apply(&first).unwrap();
     // Topic t1 writes to table a as well, inside the same transaction.
-    h.route(&[&tables[1].into_table("a")]);
+    h.route(&[&tables[1].aliased("a")]);
     h.feed.insert(&b, &[Value::Int(3), Value::Int(3)]);
     let second = h.feed.take();
     let error = h.apply(&second).unwrap_err();

@@ -141,7 +141,7 @@ fn hostile_names_are_names() {
 fn names_that_cannot_be_are_refused() {
     let Some(mut h) = Harness::new("names_that_cannot_be_are_refused") else { return };
     for name in ["_millstream_cursor", "_MILLSTREAM_x", "nul\0", "", &"x".repeat(65)] {
-        let wrong = table(name, &[("id", ValueKind::Int)], &[0]).into_table(name);
+        let wrong = table(name, &[("id", ValueKind::Int)], &[0]).aliased(name);
         h.route(&[&wrong]);
         h.feed.insert(&wrong, &[Value::Int(1)]);
         let error = h.failure();
