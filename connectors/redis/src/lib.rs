@@ -12,6 +12,7 @@ mod cursor;
 mod error;
 mod options;
 mod plan;
+mod rows;
 mod script;
 mod session;
 mod sink;
@@ -19,4 +20,5 @@ mod template;
 
 pub use check::check;
 pub use options::{Form, Mode, Options};
+pub use rows::rows;
 pub use sink::Redis;

@@ -178,6 +178,11 @@ impl KeyName {
         glob
     }
 
+    /// Whether a name is one of this target's rows.
+    pub fn matches(&self, name: &str) -> bool {
+        fits(&self.pieces, name)
+    }
+
     /// A pattern of Lua that takes the names of this target and no others.
     pub fn pattern(&self) -> String {
         let mut pattern = "^".to_owned();
@@ -194,6 +199,20 @@ impl KeyName {
         }
         pattern.push('$');
         pattern
+    }
+}
+
+/// A value is any run without separators.
+fn fits(pieces: &[Piece], name: &str) -> bool {
+    match pieces.split_first() {
+        None => name.is_empty(),
+        Some((Piece::Text(text), rest)) => {
+            name.strip_prefix(text.as_str()).is_some_and(|name| fits(rest, name))
+        }
+        Some((Piece::Value(_), rest)) => {
+            let run = name.find(':').unwrap_or(name.len());
+            (0..=run).rev().filter_map(|at| name.get(at..)).any(|name| fits(rest, name))
+        }
     }
 }
 
@@ -249,7 +268,11 @@ mod tests {
         fn different_keys_have_different_names(a in "[a:%*]{0,4}", b in "[a:%*]{0,4}", c in "[a:%*]{0,4}", d in "[a:%*]{0,4}") {
             let left = name("{table}:{key}", &["x", "y"], &[&a, &b]).unwrap();
             let right = name("{table}:{key}", &["x", "y"], &[&c, &d]).unwrap();
-            prop_assert_eq!(left == right, (a, b) == (c, d));
+            prop_assert_eq!(left == right, (&a, &b) == (&c, &d));
+            let named = Template::parse("{table}:{key}").unwrap().resolve(&target(&["x", "y"])).unwrap();
+            prop_assert!(named.matches(&left));
+            let longer = format!("{left}:z");
+            prop_assert!(!named.matches(&longer));
         }
     }
 }

@@ -324,3 +324,31 @@ async fn check_says_what_will_hurt() {
     let found = connector_redis::check("cache", &nowhere, &[]).await.unwrap();
     assert_eq!(found[0].code, "redis-unreachable");
 }
+
+/// The server that the suite runs on.
+struct Suite {
+    options: Options,
+}
+
+impl connector_api::testing::sinks::Subject for Suite {
+    fn sink(&self) -> Box<dyn Sink> {
+        Box::new(Redis::new("suite", self.options.clone()))
+    }
+
+    fn rows(&self) -> Box<dyn connector_api::Rows> {
+        connector_redis::rows("suite", &self.options).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_suite_of_all_sinks_on_hashes() {
+    let server = Server::start(&[]);
+    connector_api::testing::sinks::suite(&mut Suite { options: Options::new(server.url()) }).await;
+}
+
+#[tokio::test]
+async fn the_suite_of_all_sinks_on_json() {
+    let server = Server::start(&[]);
+    let options = Options { value: Form::Json, ..Options::new(server.url()) };
+    connector_api::testing::sinks::suite(&mut Suite { options }).await;
+}
