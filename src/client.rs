@@ -76,6 +76,15 @@ impl Client {
         decode(self.send(self.request(Method::POST, path).query(query).body(body)).await?).await
     }
 
+    /// `POST` of JSON, answered by JSON.
+    ///
+    /// # Errors
+    /// What the service answered.
+    pub async fn post_json<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T> {
+        let request = self.request(Method::POST, path).header("content-type", "application/json").body(body);
+        decode(self.send(request).await?).await
+    }
+
     /// `GET` of a stream of lines.
     ///
     /// # Errors

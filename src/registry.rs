@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use connector_api::{BoxFuture, Finding, Result, Sink, Source, Target};
+use connector_api::{BoxFuture, Finding, Originals, Result, Rows, Sink, Source, Target};
 
 use crate::config::{Config, Sink as SinkConfig, SinkConnector, SourceConnector};
 use crate::pipeline::mapping::Mapping;
@@ -16,6 +16,16 @@ use crate::render::SourceInfo;
 pub fn source(name: &str, connector: &SourceConnector) -> Result<Box<dyn Source>> {
     match connector {
         SourceConnector::Postgres(options) => connector_postgres::source(name, options),
+    }
+}
+
+/// Reads the rows that a source has now.
+///
+/// # Errors
+/// When its options contradict each other.
+pub fn originals(name: &str, connector: &SourceConnector) -> Result<Box<dyn Originals>> {
+    match connector {
+        SourceConnector::Postgres(options) => connector_postgres::originals(name, options),
     }
 }
 
@@ -54,6 +64,23 @@ pub fn sink(name: &str, sink: &SinkConfig) -> Result<Box<dyn Sink>> {
         SinkConnector::Sqlite(options) => {
             Ok(Box::new(connector_sqlite::Sqlite::new(name, sqlite(options, sink))))
         }
+    }
+}
+
+/// Reads the rows that a sink holds; `None` where a sink of its type cannot be read back.
+///
+/// # Errors
+/// When its options contradict each other.
+pub fn rows(name: &str, sink: &SinkConfig) -> Result<Option<Box<dyn Rows>>> {
+    match &sink.connector {
+        SinkConnector::Sqlite(options) => connector_sqlite::rows(name, &sqlite(options, sink)).map(Some),
+    }
+}
+
+/// The type of a sink, as the configuration names it.
+pub fn sink_type(sink: &SinkConfig) -> &'static str {
+    match &sink.connector {
+        SinkConnector::Sqlite(_) => "sqlite",
     }
 }
 

@@ -19,10 +19,12 @@ mod migrate;
 mod options;
 mod plan;
 mod pragmas;
+mod rows;
 mod sink;
 mod sql;
 mod statement;
 
 pub use check::check;
 pub use options::Options;
+pub use rows::rows;
 pub use sink::Sqlite;
