@@ -112,9 +112,9 @@ fn each_kind_of_difference_is_found_named_and_repaired() {
         "t {\"id\":7} missing ",
         "t {\"id\":8} changed n,x",
         "t {\"id\":9} changed big",
-        "words {\"b\":1,\"a\":\"Á\"} extra ",
-        "words {\"b\":1,\"a\":\"á\"} missing ",
-        "words {\"b\":2,\"a\":\"A\"} changed v",
+        "words {\"a\":\"A\",\"b\":2} changed v",
+        "words {\"a\":\"Á\",\"b\":1} extra ",
+        "words {\"a\":\"á\",\"b\":1} missing ",
     ];
     let found = verify(&shop, &config, &[]);
     assert_eq!(found.expect(3).rows(), wanted);
@@ -147,27 +147,21 @@ fn it_compares_through_the_rules() {
     let shop = Shop::new("verify-rules");
     shop.sql.execute(
         "CREATE TABLE users(id int PRIMARY KEY, email text, secret text, name text);
-         CREATE TABLE guests(id int PRIMARY KEY, email text);
-         INSERT INTO users SELECT i, 'u' || i, 's', 'n' || i FROM generate_series(1, 50) i;
-         INSERT INTO guests SELECT i, 'g' || i FROM generate_series(101, 120) i",
+         INSERT INTO users SELECT i, 'u' || i, 's', 'n' || i FROM generate_series(1, 50) i",
     );
     let config = shop.config(
-        "tables: [public.users, public.guests]",
+        "tables: [public.users]",
         "  one:\n    type: sqlite\n    path: ./one.db\n    tables:\n    \
-         - {topic: shop.public.users, table: people, columns: {name: full_name, email: mail, id: number}, on_delete: ignore}\n    \
-         - {topic: shop.public.guests, table: people, columns: {id: number, email: mail}, on_delete: ignore}\n",
+         - {topic: shop.public.users, table: people, columns: {name: full_name, email: mail, id: number}, on_delete: ignore}\n",
     );
     let mut running = shop.run(&config);
-    caught_up(&shop, &mut running, "70", "people");
+    caught_up(&shop, &mut running, "50", "people");
     verify(&shop, &config, &[]).expect(0);
     shop.sql.execute("UPDATE users SET secret = 't'; DELETE FROM users WHERE id = 3");
     let kept = verify(&shop, &config, &[]);
     assert_eq!(kept.expect(0).report["tables"][0]["kept"], 1, "{:#}", kept.report);
-    damage(
-        &shop,
-        "UPDATE people SET full_name = 'x' WHERE number = 4; DELETE FROM people WHERE number = 110",
-    );
-    let wanted = ["people {\"number\":110} missing ", "people {\"number\":4} changed full_name"];
+    damage(&shop, "UPDATE people SET full_name = 'x' WHERE number = 4; DELETE FROM people WHERE number = 10");
+    let wanted = ["people {\"number\":10} missing ", "people {\"number\":4} changed full_name"];
     assert_eq!(verify(&shop, &config, &["--repair"]).expect(0).rows(), wanted);
     verify(&shop, &config, &[]).expect(0);
     running.stop(PATIENCE);
@@ -276,17 +270,17 @@ fn a_whole_table_is_repaired_in_bounded_memory() {
     caught_up(&shop, &mut running, "200000", "t");
     damage(&shop, "UPDATE t SET x = 'drift' WHERE id % 5 = 0");
     let path = config.to_string_lossy().into_owned();
-    let mut process = Millstream::spawn(shop.dir.path(), "verify-large", &["verify", &path, "one", "--json"]);
+    let mut process =
+        Millstream::spawn(shop.dir.path(), "verify-large", &["verify", &path, "one", "--repair", "--json"]);
     let mut peak = 0;
     while process.is_running() {
         peak = peak.max(resident(process.pid()));
         std::thread::sleep(Duration::from_millis(5));
     }
-    process.expect_exit(3, PATIENCE);
+    process.expect_exit(0, PATIENCE);
     let report: serde_json::Value = serde_json::from_str(&process.stdout()).expect("JSON");
     let table = &report["tables"][0];
-    let all = table["differences"].as_u64().zip(table["not_followed"].as_u64()).map(|(one, two)| one + two);
-    assert_eq!(all, Some(40_000), "{table:#}");
+    assert_eq!((&table["differences"], &table["repaired"]), (&40_000.into(), &40_000.into()), "{table:#}");
     eprintln!("peak of {} MiB", peak >> 20);
     assert!(peak < 200 << 20, "{} MiB", peak >> 20);
     running.stop(PATIENCE);
