@@ -1,88 +1,142 @@
-//! Reads rows back, on a connection of its own that cannot write.
-
-#![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
-
-mod read;
+//! Reading rows back, on a connection that cannot write.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use connector_api::json::put_text;
 use connector_api::reader::put_varint;
-use connector_api::{BoxFuture, Column, Each, Result, Row, Rows, Target, Value};
-use rusqlite::types::Value as Stored;
+use connector_api::{BoxFuture, Column, Each, Error, Result, Row, Rows, Target, Value, ValueKind};
+use connector_sql::names::list;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 
-use crate::catalog::{self, Object};
-use crate::error::Context;
+use crate::catalog::{self, Object, Table};
+use crate::dialect::Lite;
+use crate::error::{Context, from_rusqlite};
 use crate::options::Options;
 use crate::sql::quote;
+use crate::{bind, read};
 
-/// How long a writer may keep the database locked.
-const BUSY: Duration = Duration::from_secs(30);
+/// How long reading waits for a writer, which happens only where the file has no write-ahead log.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Rows of the sink `name`, to be compared with those of its source.
+/// Reads the rows of the sink `name`.
+///
+/// What SQLite keeps less of than a source: the sign of a zero float, the bits of a NaN, the lower bounds of an array, and
+/// the dimensions of an array of JSON. A scan reads one state of the file, however long it takes; the write-ahead log
+/// cannot shrink meanwhile.
 ///
 /// # Errors
-/// [`connector_api::Kind::Config`], naming the option that is wrong.
+/// [`connector_api::Kind::Config`] for options that cannot be. A file that does not exist has no rows.
 pub fn rows(name: &str, options: &Options) -> Result<Box<dyn Rows>> {
     options.check(name)?;
-    Ok(Box::new(Reader { path: options.path.clone() }))
+    Ok(Box::new(Reader { path: options.path.clone(), connection: None, buffer: Vec::new() }))
 }
 
+#[derive(Debug)]
 struct Reader {
     path: PathBuf,
+    connection: Option<Connection>,
+    buffer: Vec<u8>,
 }
 
 impl Reader {
-    /// Reads the rows under each of `keys`, or all.
-    fn read(&self, target: &Target, keys: Option<&[Vec<u8>]>, each: &mut Each<'_>) -> Result<()> {
-        if !self.path.exists() {
-            return Ok(());
-        }
-        let what = || format!("read table {:?}", target.table);
-        let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .context(format!("open {}", self.path.display()))?;
-        connection.busy_timeout(BUSY).context(what())?;
-        let Object::Table(table) = catalog::read(&connection, &target.table)? else { return Ok(()) };
-        // In double quotes, SQLite takes a column that does not exist for a text.
-        let column = |name: &str| table.column(name).map_or("NULL".to_owned(), |_| quote(name));
-        let columns: Vec<_> = (0..target.columns.len()).map(|at| column(target.name(at))).collect();
-        let mut sql = format!("SELECT {} FROM {}", columns.join(", "), quote(&target.table));
-        if keys.is_some() {
-            let terms: Vec<_> =
-                target.key_names().iter().map(|name| format!("{} IS ?", column(name))).collect();
-            sql.push_str(" WHERE ");
-            sql.push_str(&terms.join(" AND "));
-        }
-        let mut statement = connection.prepare(&sql).context(what())?;
-        let mut row = Vec::new();
-        let mut one = |values: Vec<Stored>| -> Result<()> {
-            let mut found = statement.query(params_from_iter(values)).context(what())?;
-            while let Some(stored) = found.next().context(what())? {
-                row.clear();
-                put_varint(&mut row, target.columns.len() as u64);
-                for at in 0..target.columns.len() {
-                    let stored = stored.get_ref(at).context(what())?;
-                    read::value(stored, target.column(at), &mut row)?;
-                }
-                each(Row::from_bytes(&row))?;
+    /// Opens the file; `None` when there is none.
+    fn open(&mut self) -> Result<Option<(&Connection, &mut Vec<u8>)>> {
+        if self.connection.is_none() {
+            if !self.path.exists() {
+                return Ok(None);
             }
-            Ok(())
-        };
-        match keys {
-            None => one(Vec::new()),
-            Some(keys) => keys.iter().try_for_each(|key| {
-                let values = Row::from_bytes(key).values().map(|value| stored(value?));
-                one(values.collect::<Result<_>>()?)
-            }),
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+                | OpenFlags::SQLITE_OPEN_NO_MUTEX
+                | OpenFlags::SQLITE_OPEN_EXRESCODE;
+            let what = format!("open database {}", self.path.display());
+            let connection = Connection::open_with_flags(&self.path, flags).context(&what)?;
+            connection.busy_timeout(BUSY_TIMEOUT).context(&what)?;
+            self.connection = Some(connection);
         }
+        Ok(self.connection.as_ref().map(|connection| (connection, &mut self.buffer)))
     }
+
+    fn scan_all(&mut self, target: &Target, each: &mut Each<'_>) -> Result<()> {
+        let Some((connection, buffer)) = self.open()? else { return Ok(()) };
+        let Some(select) = select(connection, target)? else { return Ok(()) };
+        let mut statement = connection.prepare(&select).map_err(|error| failed(target, error))?;
+        give(target, statement.query([]).map_err(|error| failed(target, error))?, buffer, each)
+    }
+
+    fn find_all(&mut self, target: &Target, keys: &[Vec<u8>], each: &mut Each<'_>) -> Result<()> {
+        let Some((connection, buffer)) = self.open()? else { return Ok(()) };
+        let Some(select) = select(connection, target)?.filter(|_| !target.key.is_empty()) else {
+            return Ok(());
+        };
+        let terms: Vec<_> =
+            target.key_names().into_iter().map(|name| format!("{} = ?", quote(name))).collect();
+        let select = format!("{select} WHERE {}", terms.join(" AND "));
+        let mut statement = connection.prepare(&select).map_err(|error| failed(target, error))?;
+        for key in keys {
+            let values: Vec<_> =
+                Row::from_bytes(key).values().map(|value| bind::stored(value?)).collect::<Result<_>>()?;
+            if values.len() != target.key.len() {
+                return Err(Error::corrupt(format!(
+                    "find rows of table {:?}: a key of {} columns where {} were due",
+                    target.table,
+                    values.len(),
+                    target.key.len()
+                )));
+            }
+            let rows = statement.query(params_from_iter(values)).map_err(|error| failed(target, error))?;
+            give(target, rows, buffer, each)?;
+        }
+        Ok(())
+    }
+}
+
+fn failed(target: &Target, error: rusqlite::Error) -> Error {
+    from_rusqlite(error, format_args!("read rows of table {:?}", target.table))
+}
+
+/// The statement for all rows. A column that is not there (yet) is NULL: SQLite takes an unknown name in quotes for a text.
+fn select(connection: &Connection, target: &Target) -> Result<Option<String>> {
+    let table: Table = match catalog::read(connection, &target.table)? {
+        Object::Table(table) => table,
+        Object::Missing | Object::Other(_) => return Ok(None),
+    };
+    let has = |name: &str| table.column(&Lite, name).is_some();
+    if target.key_names().into_iter().any(|name| !has(name)) {
+        return Ok(None);
+    }
+    let column = |(_, name): &(usize, String)| if has(name) { quote(name) } else { "NULL".to_owned() };
+    Ok(Some(format!("SELECT {} FROM {}", list(target.columns.iter().map(column)), quote(&target.table))))
+}
+
+fn give(
+    target: &Target,
+    mut rows: rusqlite::Rows<'_>,
+    buffer: &mut Vec<u8>,
+    each: &mut Each<'_>,
+) -> Result<()> {
+    let unknown = Column {
+        name: String::new(),
+        kind: ValueKind::Text,
+        element: None,
+        type_name: String::new(),
+        nullable: true,
+    };
+    while let Some(row) = rows.next().map_err(|error| failed(target, error))? {
+        buffer.clear();
+        put_varint(buffer, target.columns.len() as u64);
+        for at in 0..target.columns.len() {
+            let stored: ValueRef<'_> = row.get_ref(at).map_err(|error| failed(target, error))?;
+            read::encode(buffer, target.column(at).unwrap_or(&unknown), stored);
+        }
+        each(Row::from_bytes(buffer))?;
+    }
+    Ok(())
 }
 
 impl Rows for Reader {
     fn scan<'a>(&'a mut self, target: &'a Target, each: &'a mut Each<'_>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.read(target, None, each) })
+        Box::pin(async move { self.scan_all(target, each) })
     }
 
     fn find<'a>(
@@ -91,37 +145,10 @@ impl Rows for Reader {
         keys: &'a [Vec<u8>],
         each: &'a mut Each<'_>,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.read(target, Some(keys), each) })
+        Box::pin(async move { self.find_all(target, keys, each) })
     }
 
-    /// Arrays are JSON text here; a float zero has no sign.
-    fn keep(&self, _: &Column, value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
-        match value {
-            Value::Array(_) => {
-                let mut text = String::new();
-                put_text(&mut text, value)?;
-                Value::Json(&text).encode(out);
-            }
-            Value::Float(float) if float == 0.0 => Value::Float(0.0).encode(out),
-            Value::Float(float) if float.is_nan() => Value::Float(f64::NAN).encode(out),
-            value => value.encode(out),
-        }
-        Ok(())
+    fn keep(&self, column: &Column, value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
+        read::keep(out, column, value)
     }
-}
-
-/// As [`crate::bind`] stores it.
-fn stored(value: Value<'_>) -> Result<Stored> {
-    Ok(match value {
-        Value::Null | Value::Unchanged => Stored::Null,
-        Value::Int(int) => Stored::Integer(int),
-        Value::Bool(bool) => Stored::Integer(i64::from(bool)),
-        Value::Float(float) if !float.is_nan() => Stored::Real(float),
-        Value::Bytes(bytes) => Stored::Blob(bytes.to_vec()),
-        value => {
-            let mut text = String::new();
-            put_text(&mut text, value)?;
-            Stored::Text(text)
-        }
-    })
 }
