@@ -1,7 +1,7 @@
 //! The command line: what is typed, and where it goes.
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed while running, 2 bad usage or
-//! configuration, 3 `check` found something.
+//! configuration, 3 `check` or `verify` found something.
 
 pub mod access;
 pub mod args;
@@ -14,6 +14,7 @@ mod records;
 mod run;
 pub mod schema;
 mod status;
+mod verify;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -24,7 +25,7 @@ use serde::Serialize;
 use crate::config::{Config, Settings};
 use args::{Args, Command, ConfigPath, DeadLetters, LogAction, Offsets};
 
-/// `check` found something.
+/// `check` or `verify` found something.
 const FOUND: u8 = 3;
 /// Bad usage or configuration.
 const MISUSED: u8 = 2;
@@ -104,6 +105,12 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 DeadLetters::Show { sink, id, output: _ } => dead_letters::show(&config, &sink, id).await?,
                 DeadLetters::Retry(letters) => dead_letters::retry(&config, &letters).await?,
                 DeadLetters::Drop(letters) => dead_letters::forget(&config, &letters).await?,
+            }
+        }
+        Command::Verify { config, sink, table, repair, values, output } => {
+            let asked = crate::verify::Asked { table: table.as_deref(), repair, values };
+            if !verify::run(&load(&config)?, &sink, asked, output.json).await? {
+                return Ok(ExitCode::from(FOUND));
             }
         }
         Command::Log { action: LogAction::Inspect { path, verify, output } } => {

@@ -26,6 +26,8 @@ impl Client {
     /// # Errors
     /// When something else answers there.
     pub async fn connect(config: &Config) -> Result<Option<Client>> {
+        // One process, one provider of cryptography; whoever comes second finds it there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let base = format!("http://{}", reachable(config.admin.listen));
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy().build();
         let http = http.map_err(|error| Error::config("make HTTP client").caused_by(error))?;
@@ -74,6 +76,15 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<T> {
         decode(self.send(self.request(Method::POST, path).query(query).body(body)).await?).await
+    }
+
+    /// `POST` of JSON, answered by JSON.
+    ///
+    /// # Errors
+    /// What the service answered.
+    pub async fn post_json<T: DeserializeOwned>(&self, path: &str, body: Vec<u8>) -> Result<T> {
+        let request = self.request(Method::POST, path).header("content-type", "application/json").body(body);
+        decode(self.send(request).await?).await
     }
 
     /// `GET` of a stream of lines.

@@ -29,7 +29,7 @@ pub use files::Location;
 pub use log::{Engine, Limits, Log, Retention, Sync, TableRetention};
 pub use manual::manual;
 pub use places::Places;
-pub use problem::ConfigError;
+pub use problem::{ConfigError, nearest};
 pub use schema::schema;
 pub use settings::{Settings, TraceFormat};
 pub use sink::{Apply, Columns, OnDelete, OnError, Retry, SinkRules, SinkTable};

@@ -1,6 +1,7 @@
 //! The admin API: health, metrics, status, and what an operator may ask for. Documented in docs/API.md.
 
 pub mod metrics;
+pub mod refresh;
 mod routes;
 pub use routes::append_events;
 pub mod view;

@@ -13,3 +13,4 @@ pub mod reset;
 pub mod service;
 pub mod tail;
 pub mod telemetry;
+pub mod verify;

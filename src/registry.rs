@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use connector_api::{BoxFuture, Finding, Result, Sink, Source, Target};
+use connector_api::{BoxFuture, Finding, Originals, Result, Rows, Sink, Source, Target};
 
 use crate::config::{Config, Sink as SinkConfig, SinkConnector, SourceConnector};
 use crate::pipeline::mapping::Mapping;
@@ -16,6 +16,16 @@ use crate::render::SourceInfo;
 pub fn source(name: &str, connector: &SourceConnector) -> Result<Box<dyn Source>> {
     match connector {
         SourceConnector::Postgres(options) => connector_postgres::source(name, options),
+    }
+}
+
+/// Reads the rows that a source has now.
+///
+/// # Errors
+/// When its options contradict each other.
+pub fn originals(name: &str, connector: &SourceConnector) -> Result<Box<dyn Originals>> {
+    match connector {
+        SourceConnector::Postgres(options) => connector_postgres::originals(name, options),
     }
 }
 
@@ -64,6 +74,20 @@ pub fn sink(name: &str, sink: &SinkConfig, config: &Config) -> Result<Box<dyn Si
         SinkConnector::Redis(options) => Box::new(connector_redis::Redis::new(name, options.clone())),
         SinkConnector::Sqlite(options) => Box::new(connector_sqlite::Sqlite::new(name, options.clone())),
     })
+}
+
+/// Reads the rows that a sink holds; `None` where a sink of its type cannot be read back.
+///
+/// # Errors
+/// When its options contradict each other.
+pub fn rows(name: &str, sink: &SinkConfig) -> Result<Option<Box<dyn Rows>>> {
+    match &sink.connector {
+        SinkConnector::Http(_) => Ok(None),
+        SinkConnector::Mysql(options) => connector_mysql::rows(name, options).map(Some),
+        SinkConnector::Postgres(options) => connector_postgres::sink::rows(name, options).map(Some),
+        SinkConnector::Redis(options) => connector_redis::rows(name, options).map(Some),
+        SinkConnector::Sqlite(options) => connector_sqlite::rows(name, options).map(Some),
+    }
 }
 
 /// What is wrong with a sink, asked of the target itself. `targets` are the tables that it is to write to, as far as the

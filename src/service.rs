@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Engine, Retry};
 use crate::log::{Log, Memory, Subscription, TopicStatus, embedded};
-use crate::pipeline::capture::Capture;
+use crate::pipeline::capture::{self, Capture};
 use crate::pipeline::dead_letter::DeadLetters;
 use crate::pipeline::deliver::{Command, Deliver, ErrorPolicy};
 use crate::pipeline::status::{Applied, Captured, Shared, State};
@@ -23,7 +23,7 @@ use crate::render::SourceInfo;
 const CLEAN_EVERY: Duration = Duration::from_secs(30);
 /// How often a run that ends looks whether it is done.
 const CAUGHT_UP_EVERY: Duration = Duration::from_millis(5);
-/// Commands that may wait for a sink.
+/// Commands that may wait for a source or a sink.
 const COMMANDS_MAX: usize = 8;
 
 /// What the admin API and the command line ask about.
@@ -46,6 +46,8 @@ pub struct SourceHandle {
     pub status: Arc<Shared<Captured>>,
     /// What a renderer must know.
     pub info: SourceInfo,
+    /// Its ear for commands.
+    pub commands: mpsc::Sender<capture::Command>,
 }
 
 /// A running sink.
@@ -103,11 +105,12 @@ impl Service {
         for (name, connector) in &config.sources {
             let status = Arc::new(Shared::default());
             let info = registry::source_info(connector);
-            sources.insert(name.clone(), SourceHandle { status: status.clone(), info });
+            let (commands, ear) = mpsc::channel(COMMANDS_MAX);
+            sources.insert(name.clone(), SourceHandle { status: status.clone(), info, commands });
             let (name, log, until, config) =
                 (name.clone(), log.clone(), until_sources.clone(), config.clone());
             loops.sources.push(spawn(format!("source-{name}"), move || {
-                capture(name, config, log, status).run(until)
+                capture(name, config, log, status).run(until, ear)
             })?);
         }
         forget_groups(config, &*log)?;

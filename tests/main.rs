@@ -20,4 +20,5 @@ mod tidy;
 mod tls;
 mod transactions;
 mod types;
+mod verify;
 mod versions;

@@ -12,7 +12,7 @@ use std::str::FromStr;
 #[derive(Debug, Parser)]
 #[command(name = "millstream", version, about, max_term_width = 110)]
 #[command(after_help = "Exit codes: 0 done, 1 failed while running, 2 bad usage or configuration, \
-    3 check found something.\nThe keys of the configuration: docs/CONFIGURATION.md. A first try: millstream demo")]
+    3 check or verify found something.\nThe keys of the configuration: docs/CONFIGURATION.md. A first try: millstream demo")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -131,6 +131,31 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         action: DeadLetters,
+    },
+    /// Compares what a sink holds with what its sources have, and names every row that differs
+    ///
+    /// Through the rules of the sink, by checksums; while data moves, a row counts only when it stays different after the
+    /// sink has caught up. Ends with 3 when rows differ, so that a nightly job can run it.
+    #[command(after_help = "Examples:\n  millstream verify shop.yaml billing\n  \
+        millstream verify shop.yaml billing --table customers --repair")]
+    Verify {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigPath,
+        /// The sink
+        sink: String,
+        /// Only this table of the sink
+        #[arg(long)]
+        table: Option<String>,
+        /// Sends every row that differs again, through the log; ends with 0 when all are equal then
+        #[arg(long)]
+        repair: bool,
+        /// Prints the values of rows that differ, not only their keys and the names of columns
+        #[arg(long)]
+        values: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: Output,
     },
     /// Looks into the directory of a log, without a configuration and without changing it
     #[command(after_help = "Example:\n  millstream log inspect ./data --verify")]
@@ -278,6 +303,8 @@ mod tests {
             "dead-letters c.yaml show billing 3",
             "dead-letters c.yaml retry billing 3 4",
             "dead-letters c.yaml drop billing --all",
+            "verify c.yaml billing",
+            "verify c.yaml billing --table t --repair --values --json",
             "schema",
             "completions zsh",
             "log inspect ./data --verify --json",

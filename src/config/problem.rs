@@ -120,7 +120,7 @@ impl fmt::Debug for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// The candidate that `word` was probably meant to be.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short; a long word is not a slip of the finger, and the distance costs the product of lengths.
     let near = candidates.into_iter().filter(|candidate| word.len() <= 2 * candidate.len() + 2);
     let near = near.map(|candidate| (distance(word, candidate), candidate));

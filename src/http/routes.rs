@@ -10,12 +10,14 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, extract::DefaultBodyLimit};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use connector_api::{BatchBuilder, Error, Event, Headers, Kind, Result};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::http::views::{DeadLetterView, Done, OffsetView, Status, TopicView};
-use crate::http::{Admin, Refused, metrics, view};
+use crate::http::{Admin, Refused, metrics, refresh, view};
 use crate::log::Log;
 use crate::pipeline::dead_letter::Selection;
 use crate::pipeline::deliver::Command;
@@ -33,7 +35,7 @@ const LETTERS_MAX: usize = 1_000;
 /// Lines of a tail that wait for a slow client.
 const TAIL_LINES: usize = 256;
 
-type Answer<T> = std::result::Result<Json<T>, Refused>;
+pub(super) type Answer<T> = std::result::Result<Json<T>, Refused>;
 
 pub(super) fn router() -> Router<Admin> {
     Router::new()
@@ -46,6 +48,7 @@ pub(super) fn router() -> Router<Admin> {
         .route("/api/topics/{topic}", post(produce))
         .route("/api/offsets", get(offsets))
         .route("/api/offsets/{sink}/reset", post(reset_offsets))
+        .route("/api/sources/{source}/refresh", post(refresh::refresh))
         .route("/api/dead-letters/{sink}", get(dead_letters))
         .route("/api/dead-letters/{sink}/{id}", get(dead_letter))
         .route("/api/dead-letters/{sink}/retry", post(retry))
@@ -198,7 +201,7 @@ async fn reset_offsets(
     let old = sink.status.lock().cursor.clone();
     let cursor =
         reset::cursor(&*admin.service.log, &sink.subscription, old, query.topic.as_deref(), to).await?;
-    ask(&sink.commands, |answer| Command::Reset(cursor, answer)).await?;
+    ask(&sink.commands, "sink", |answer| Command::Reset(cursor, answer)).await?;
     Ok(Json(Done { count: 1 }))
 }
 
@@ -217,9 +220,28 @@ impl LetterQuery {
     }
 }
 
-async fn dead_letters(State(admin): State<Admin>, Path(name): Path<String>) -> Answer<Vec<DeadLetterView>> {
+/// Only the letters of one key of one topic.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyQuery {
+    topic: Option<String>,
+    /// As the log encodes it, in base64.
+    key: Option<String>,
+}
+
+async fn dead_letters(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    Query(query): Query<KeyQuery>,
+) -> Answer<Vec<DeadLetterView>> {
     sink(&admin, &name)?;
-    let letters = admin.service.dead_letters.list(&name, LETTERS_MAX)?;
+    let limit = if query.key.is_some() { usize::MAX } else { LETTERS_MAX };
+    let mut letters = admin.service.dead_letters.list(&name, limit)?;
+    letters.retain(|letter| {
+        let key = || letter.key.as_ref().map(|key| STANDARD.encode(key));
+        query.topic.as_ref().is_none_or(|topic| **topic == *letter.topic.topic)
+            && query.key.as_ref().is_none_or(|wanted| key().as_ref() == Some(wanted))
+    });
     Ok(Json(letters.iter().map(view::dead_letter).collect::<Result<_>>()?))
 }
 
@@ -239,7 +261,8 @@ async fn retry(
 ) -> Answer<Done> {
     let which = query.selection()?;
     let count =
-        ask(&sink(&admin, &name)?.commands, |answer| Command::RetryDeadLetters(which, answer)).await?;
+        ask(&sink(&admin, &name)?.commands, "sink", |answer| Command::RetryDeadLetters(which, answer))
+            .await?;
     Ok(Json(Done { count }))
 }
 
@@ -249,7 +272,8 @@ async fn drop_letters(
     Query(query): Query<LetterQuery>,
 ) -> Answer<Done> {
     let which = query.selection()?;
-    let count = ask(&sink(&admin, &name)?.commands, |answer| Command::DropDeadLetters(which, answer)).await?;
+    let count =
+        ask(&sink(&admin, &name)?.commands, "sink", |answer| Command::DropDeadLetters(which, answer)).await?;
     Ok(Json(Done { count }))
 }
 
@@ -260,18 +284,19 @@ fn sink<'a>(admin: &'a Admin, name: &str) -> Result<&'a crate::service::SinkHand
     })
 }
 
-/// Sends a command to a sink's loop and waits for its answer.
-async fn ask<T>(
-    commands: &mpsc::Sender<Command>,
-    make: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+/// Sends a command to the loop of a source or a sink and waits for its answer.
+pub(super) async fn ask<C, T>(
+    commands: &mpsc::Sender<C>,
+    whose: &str,
+    make: impl FnOnce(oneshot::Sender<Result<T>>) -> C,
 ) -> Result<T> {
     let (answer, ear) = oneshot::channel();
-    let gone = || Error::new(Kind::Transient, "the sink's loop has ended");
+    let gone = || Error::new(Kind::Transient, format!("the {whose}'s loop has ended, or begins anew"));
     let asked = async {
         commands.send(make(answer)).await.map_err(|_| gone())?;
         ear.await.map_err(|_| gone())?
     };
-    tokio::time::timeout(COMMAND_TIMEOUT, asked)
-        .await
-        .map_err(|_| Error::transient("the sink did not answer in time; it may still do what was asked"))?
+    tokio::time::timeout(COMMAND_TIMEOUT, asked).await.map_err(|_| {
+        Error::transient(format!("the {whose} did not answer in time; it may still do what was asked"))
+    })?
 }

@@ -195,6 +195,31 @@ pub struct DeadLetterView {
     pub record: Option<serde_json::Value>,
 }
 
+/// Body of `POST /api/sources/{source}/refresh`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// The topic of the table; any, when there are no keys.
+    pub topic: String,
+    /// Keys as the log encodes them, in base64. None at all: only answer when everything that was committed is durable.
+    pub keys: Vec<String>,
+}
+
+/// Its answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefreshView {
+    /// How many of the keys, from the first on, were dealt with; the rest may be asked for again.
+    pub done: u64,
+    /// Rows that went into the log.
+    pub rows: u64,
+    /// Keys without a row, which went into the log as deletes.
+    pub deletes: u64,
+    /// Keys that changed meanwhile: the log has their newer state.
+    pub overtaken: u64,
+    /// The end of each topic of the source after that.
+    pub ends: BTreeMap<String, u64>,
+}
+
 /// Answer of a request that did something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Done {

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_api::{Batch, BatchBuilder, Error, Kind, Position, Result, Source, Transactions};
+use connector_api::{
+    Batch, BatchBuilder, Error, Kind, Position, Refresh, Refreshed, Result, Source, Transactions,
+};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval, timeout};
 use tracing::{info, warn};
 
@@ -33,8 +36,21 @@ pub struct Capture {
     pub status: Arc<Shared<Captured>>,
 }
 
+/// What an operator may ask of a running source.
+#[derive(Debug)]
+pub enum Command {
+    /// Read rows again; answered when they are durable in the log. Without keys: when everything is that was committed
+    /// upstream before.
+    Refresh(Refresh, oneshot::Sender<Result<Refreshed>>),
+}
+
+/// Who waits for a refresh.
+type Waiting = oneshot::Sender<Result<Refreshed>>;
+
 /// A batch under way to the disk.
 struct InFlight {
+    /// Who is told, and what, once it is durable.
+    answers: Vec<(Waiting, Refreshed)>,
     commit: Commit,
     position: Option<Position>,
     changes: u64,
@@ -45,10 +61,10 @@ struct InFlight {
 
 impl Capture {
     /// Runs until stopped. Failures are retried for ever: soon when they may pass, slowly when a person has to act.
-    pub async fn run(self, mut shutdown: Shutdown) {
+    pub async fn run(self, mut shutdown: Shutdown, mut commands: mpsc::Receiver<Command>) {
         let mut backoff = Backoff::of(&self.name);
         while !shutdown.is_requested() {
-            let error = match self.attempt(&mut shutdown, &mut backoff).await {
+            let error = match self.attempt(&mut shutdown, &mut backoff, &mut commands).await {
                 Ok(()) => break,
                 Err(error) => error,
             };
@@ -57,6 +73,7 @@ impl Capture {
             tokio::select! {
                 () = shutdown.requested() => {}
                 () = tokio::time::sleep(delay) => {}
+                () = refuse(&mut commands, &error) => {}
             }
         }
         self.status.lock().state = State::Stopped;
@@ -70,7 +87,12 @@ impl Capture {
         warn!(source = %self.name, kind = error.kind().as_str(), remedy = error.remedy(), retry_in = ?delay, "{error}");
     }
 
-    async fn attempt(&self, shutdown: &mut Shutdown, backoff: &mut Backoff) -> Result<()> {
+    async fn attempt(
+        &self,
+        shutdown: &mut Shutdown,
+        backoff: &mut Backoff,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<()> {
         // I2: the log's last durable batch says where to go on; nothing else does.
         let after = self.log.position(&self.name);
         let mut source = (self.make)()?;
@@ -85,8 +107,9 @@ impl Capture {
             source,
             builder: BatchBuilder::new(self.name.clone(), BATCH_BYTES),
             in_flight: VecDeque::with_capacity(IN_FLIGHT_MAX),
+            waiting: None,
         };
-        stream.run(shutdown, backoff).await?;
+        stream.run(shutdown, backoff, commands).await?;
         stream.source.stop().await
     }
 
@@ -107,10 +130,26 @@ struct Stream<'c> {
     source: Box<dyn Source>,
     builder: BatchBuilder,
     in_flight: VecDeque<InFlight>,
+    /// Who asked for the refresh that the source works at. Gone with the stream, it is told that it was in vain.
+    waiting: Option<Waiting>,
+}
+
+/// While the source is failed, commands are answered with the reason.
+async fn refuse(commands: &mut mpsc::Receiver<Command>, error: &Error) {
+    loop {
+        let Some(command) = commands.recv().await else { return std::future::pending().await };
+        let Command::Refresh(_, answer) = command;
+        drop(answer.send(Err(Error::new(error.kind(), format!("the source is not running: {error}")))));
+    }
 }
 
 impl Stream<'_> {
-    async fn run(&mut self, shutdown: &mut Shutdown, backoff: &mut Backoff) -> Result<()> {
+    async fn run(
+        &mut self,
+        shutdown: &mut Shutdown,
+        backoff: &mut Backoff,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<()> {
         let mut tick = interval(Duration::from_secs(1));
         loop {
             let room = self.in_flight.len() < IN_FLIGHT_MAX;
@@ -126,8 +165,11 @@ impl Stream<'_> {
                 read = self.source.read(&mut self.builder), if room => {
                     let position = read?;
                     self.append(position).await?;
+                    self.look_for_answer();
                 }
+                Some(command) = commands.recv(), if self.waiting.is_none() => self.obey(command),
                 _ = tick.tick() => {
+                    self.look_for_answer();
                     if !room {
                         self.source.keep_alive().await?;
                     }
@@ -139,6 +181,27 @@ impl Stream<'_> {
 
     fn is_drained(&self) -> bool {
         self.in_flight.is_empty() && self.builder.is_empty()
+    }
+
+    fn obey(&mut self, command: Command) {
+        let Command::Refresh(wanted, answer) = command;
+        match self.source.refresh(wanted) {
+            Ok(()) => self.waiting = Some(answer),
+            Err(error) => drop(answer.send(Err(error))),
+        }
+    }
+
+    /// A refresh that is over is in the batches that were appended: it is answered when the last of them is durable.
+    fn look_for_answer(&mut self) {
+        if self.waiting.is_none() || !self.builder.is_empty() {
+            return;
+        }
+        let Some(outcome) = self.source.refreshed() else { return };
+        let Some(answer) = self.waiting.take() else { return };
+        match (outcome, self.in_flight.back_mut()) {
+            (Ok(refreshed), Some(newest)) => newest.answers.push((answer, refreshed)),
+            (outcome, _) => drop(answer.send(outcome)),
+        }
     }
 
     /// Hands the batch at hand to the log; while the log has no room, the upstream hears that we are alive.
@@ -166,6 +229,9 @@ impl Stream<'_> {
         let Some(durable) = self.in_flight.pop_front() else { return Ok(()) };
         if let Some(position) = &durable.position {
             self.source.confirm(position).await?;
+        }
+        for (answer, refreshed) in durable.answers {
+            drop(answer.send(Ok(refreshed)));
         }
         let drained = self.is_drained();
         {
@@ -220,6 +286,7 @@ impl InFlight {
             transactions += 1;
         }
         Ok(InFlight {
+            answers: Vec::new(),
             commit: Box::pin(std::future::pending()),
             position,
             changes: batch.records(),

@@ -41,7 +41,7 @@ pub use position::{Cursor, LogId, Position, TopicPartition};
 pub use rows::{Each, Rows};
 pub use schema::{Column, Schema};
 pub use sink::{Incoming, Refused, Sink};
-pub use source::{SnapshotProgress, Source, SourceStatus};
+pub use source::{Original, Originals, Refresh, Refreshed, SnapshotProgress, Source, SourceStatus};
 pub use target::Target;
 pub use value::{
     DATE_INFINITY, DATE_MINUS_INFINITY, Row, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, Value, ValueKind,

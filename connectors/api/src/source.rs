@@ -1,10 +1,14 @@
 //! The contract of sources.
 
+use std::sync::Arc;
+
 use futures_util::future::BoxFuture;
 
 use crate::builder::BatchBuilder;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::position::Position;
+use crate::rows::Rows;
+use crate::target::Target;
 
 /// Captures the changes of one system.
 ///
@@ -38,11 +42,67 @@ pub trait Source: Send {
     /// a second while that lasts.
     fn keep_alive(&mut self) -> BoxFuture<'_, Result<()>>;
 
+    /// Begins to read rows again by their keys. They come with a later `read`, among the changes, at a place where each is
+    /// the newest state of its row that the stream has: a key that changes meanwhile is left out. One request at a time;
+    /// the answer comes by [`Source::refreshed`]. A request without keys only asks for a place in the stream that
+    /// everything committed until now comes before.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Transient`] while the source cannot (an initial copy, another request), [`crate::Kind::Config`]
+    /// when it never can.
+    fn refresh(&mut self, wanted: Refresh) -> Result<()> {
+        let topic = wanted.topic;
+        Err(Error::config(format!("refresh rows of {topic}: sources of this type cannot read rows again")))
+    }
+
+    /// The answer to [`Source::refresh`], once: what it names is in the builder of the last `read`, or of one before it.
+    fn refreshed(&mut self) -> Option<Result<Refreshed>> {
+        None
+    }
+
     /// What the source can say about itself, from memory, without asking the upstream.
     fn status(&self) -> SourceStatus;
 
     /// Ends the connection in an orderly way. Nothing depends on it: a crash instead loses nothing.
     fn stop(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
+}
+
+/// Rows to be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refresh {
+    /// The topic of their table; any, when there are no keys.
+    pub topic: Arc<str>,
+    /// Their keys, each an encoded [`crate::Row`] in key order.
+    pub keys: Vec<Vec<u8>>,
+}
+
+/// What became of a [`Refresh`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refreshed {
+    /// How many of the keys, from the first on, were dealt with: fewer than were asked for when their rows are too large for
+    /// one request, or none when the moment was a bad one. The rest may be asked for again.
+    pub done: usize,
+    /// Rows that were given as [`crate::Op::Read`].
+    pub rows: u64,
+    /// Keys without a row, given as deletes.
+    pub deletes: u64,
+    /// Keys that changed meanwhile: the stream has their newer state.
+    pub overtaken: u64,
+}
+
+/// The rows that a source has now, on a connection of its own that only reads.
+pub trait Originals: Rows {
+    /// The tables that are captured, as they are now. [`Rows`] reads them by these targets.
+    fn tables(&mut self) -> BoxFuture<'_, Result<Vec<Original>>>;
+}
+
+/// A captured table.
+#[derive(Debug, Clone)]
+pub struct Original {
+    /// Its topic and its shape now, under its own names.
+    pub target: Arc<Target>,
+    /// Estimate of its rows; may turn out wrong.
+    pub rows_estimated: u64,
 }
 
 /// What a source is doing.

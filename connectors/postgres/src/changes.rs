@@ -4,7 +4,8 @@
 use crate::catalog::Shape;
 use crate::pgoutput::{Datum, Old, Tuple};
 use crate::types::Reading;
-use connector_api::{BatchBuilder, ChangeWriter, Error, Image, Op, Result, SectionHandle, Value};
+use connector_api::reader::put_varint;
+use connector_api::{BatchBuilder, ChangeWriter, Error, Image, Op, Result, Row, SectionHandle, Value};
 
 /// A table's shape with what is remembered between its changes.
 pub(crate) struct Plan {
@@ -90,6 +91,66 @@ impl Plan {
     pub(crate) fn line(&mut self, line: &[u8], into: &mut BatchBuilder, scratch: &mut Scratch) -> Result<()> {
         let mut writer = self.begin(into, Op::Read);
         writer.image(Image::NewRow, self.shape.readings.len());
+        self.fields(line, scratch, |_, value| writer.push(value))?;
+        writer.finish()
+    }
+
+    /// The same line as an encoded row, into `row`.
+    pub(crate) fn line_row(&self, line: &[u8], row: &mut Vec<u8>, scratch: &mut Scratch) -> Result<()> {
+        row.clear();
+        put_varint(row, self.shape.readings.len() as u64);
+        self.fields(line, scratch, |_, value| value.encode(row))
+    }
+
+    /// The key of the same line as an encoded row, into `key`.
+    pub(crate) fn line_key(&self, line: &[u8], key: &mut Vec<u8>, scratch: &mut Scratch) -> Result<()> {
+        key.clear();
+        put_varint(key, self.key_count as u64);
+        self.fields(line, scratch, |at, value| {
+            if self.keys.get(at) == Some(&true) {
+                value.encode(key);
+            }
+        })
+    }
+
+    /// The key of a row of the stream, encoded, into `key`.
+    pub(crate) fn tuple_key(
+        &self,
+        mut tuple: Tuple<'_>,
+        key: &mut Vec<u8>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        key.clear();
+        put_varint(key, self.key_count as u64);
+        for (at, (reading, wanted)) in self.shape.readings.iter().zip(&self.keys).enumerate() {
+            match tuple.next() {
+                _ if !wanted => {}
+                Datum::Text(text) => self.read(at, reading, text, &mut scratch.value)?.encode(key),
+                Datum::Null => Value::Null.encode(key),
+                Datum::Unchanged => Value::Unchanged.encode(key),
+            }
+        }
+        if tuple.is_bad() { Err(crate::error::malformed("row")) } else { Ok(()) }
+    }
+
+    /// The row with this key is gone.
+    pub(crate) fn delete_key(&mut self, key: Row<'_>, into: &mut BatchBuilder) -> Result<()> {
+        let mut writer = self.begin(into, Op::Delete);
+        writer.image(Image::OldKey, self.key_count);
+        for value in key.values() {
+            writer.push(value?);
+        }
+        writer.finish()
+    }
+
+    /// Reads the fields of a line of a COPY; `push` gets each with its place.
+    #[inline]
+    fn fields(
+        &self,
+        line: &[u8],
+        scratch: &mut Scratch,
+        mut push: impl FnMut(usize, Value<'_>),
+    ) -> Result<()> {
         let plain = memchr::memchr(b'\\', line).is_none();
         let mut rest = Some(line);
         for (at, reading) in self.shape.readings.iter().enumerate() {
@@ -112,10 +173,10 @@ impl Plan {
                 unescape(field, &mut scratch.field);
                 self.read(at, reading, &scratch.field, &mut scratch.value)?
             };
-            writer.push(value);
+            push(at, value);
         }
         let none_left = rest.is_none() || (self.shape.readings.is_empty() && line.is_empty());
-        if none_left { writer.finish() } else { Err(self.miscounted()) }
+        if none_left { Ok(()) } else { Err(self.miscounted()) }
     }
 
     #[inline]

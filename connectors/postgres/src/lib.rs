@@ -9,10 +9,13 @@ mod catalog;
 mod changes;
 mod connection;
 mod error;
+mod keys;
 mod lsn;
 mod monitor;
 mod options;
+mod originals;
 mod pgoutput;
+mod refresh;
 mod setup;
 pub mod sink;
 mod snapshot;
@@ -27,7 +30,7 @@ mod wire;
 
 pub use options::{Checked, Options, Snapshot};
 
-use connector_api::{Finding, Result, Source};
+use connector_api::{Finding, Originals, Result, Source};
 use std::sync::Arc;
 
 /// A source named `name` (the prefix of its topics) with checked options; it connects at `start`.
@@ -36,6 +39,14 @@ use std::sync::Arc;
 /// [`connector_api::Kind::Config`], naming the option that is wrong.
 pub fn source(name: &str, options: &Options) -> Result<Box<dyn Source>> {
     Ok(Box::new(source::Postgres::new(options.check(name)?)))
+}
+
+/// The rows that the source `name` has now; connects when it is first asked.
+///
+/// # Errors
+/// [`connector_api::Kind::Config`], naming the option that is wrong.
+pub fn originals(name: &str, options: &Options) -> Result<Box<dyn Originals>> {
+    Ok(Box::new(originals::Tables::new(options.check(name)?)))
 }
 
 /// Everything that keeps the source `name` from working, or will; looks only. Needs a tokio runtime.

@@ -34,7 +34,12 @@ pub(crate) enum Message<'a> {
         old: Old<'a>,
     },
     Truncate(Truncate<'a>),
-    /// Origin, Type, and what `pg_logical_emit_message` wrote, our heartbeat too: nothing that we need.
+    /// What `pg_logical_emit_message` wrote, whoever did.
+    Emitted {
+        prefix: &'a [u8],
+        content: &'a [u8],
+    },
+    /// Origin and Type: nothing that we need.
     Ignored,
 }
 
@@ -209,7 +214,17 @@ pub(crate) fn message(body: &[u8]) -> Result<Message<'_>> {
             fields.u8();
             Message::Truncate(Truncate(fields.take(count.saturating_mul(4))))
         }
-        b'O' | b'Y' | b'M' => Message::Ignored,
+        b'M' => {
+            // Flags and the place in the WAL.
+            fields.take(9);
+            // Other people's prefixes come in the encoding of the database.
+            let end = memchr::memchr(0, fields.rest()).unwrap_or_default();
+            let prefix = fields.take(end);
+            fields.u8();
+            let len = fields.u32() as usize;
+            Message::Emitted { prefix, content: fields.take(len) }
+        }
+        b'O' | b'Y' => Message::Ignored,
         tag => return Err(Error::corrupt(format!("decode replication message: unknown tag {tag:#04x}"))),
     };
     if fields.is_bad() { Err(malformed("replication message")) } else { Ok(message) }

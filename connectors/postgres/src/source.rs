@@ -13,7 +13,9 @@ use crate::snapshot::Snapshot;
 use crate::stream::Stream;
 use crate::task::Task;
 use begin::{Begin, Begun};
-use connector_api::{BatchBuilder, BoxFuture, Error, Position, Result, Source, SourceStatus};
+use connector_api::{
+    BatchBuilder, BoxFuture, Error, Position, Refresh, Refreshed, Result, Source, SourceStatus,
+};
 use std::sync::Arc;
 
 /// A Postgres source. Made by [`crate::source`].
@@ -173,6 +175,23 @@ impl Source for Postgres {
                 _ => Ok(()),
             }
         })
+    }
+
+    fn refresh(&mut self, wanted: Refresh) -> Result<()> {
+        match &mut self.phase {
+            Phase::Streaming(stream) => stream.refresh(&self.options, wanted),
+            _ => Err(Error::transient(format!(
+                "refresh rows of {}: the source does not stream yet",
+                wanted.topic
+            ))),
+        }
+    }
+
+    fn refreshed(&mut self) -> Option<Result<Refreshed>> {
+        match &mut self.phase {
+            Phase::Streaming(stream) => stream.refreshed(),
+            _ => None,
+        }
     }
 
     fn status(&self) -> SourceStatus {

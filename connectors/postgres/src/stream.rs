@@ -10,9 +10,11 @@ use crate::error::{self, sqlstate};
 use crate::lsn::{Lsn, Mark, Stage};
 use crate::options::Checked;
 use crate::pgoutput::Relation;
+use crate::refresh::Refreshing;
 use crate::task::Task;
-use connector_api::{BatchBuilder, Error, Position, Result};
+use connector_api::{BatchBuilder, Error, Position, Refresh, Refreshed, Result};
 use decoder::{Decoder, Step};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wire::Wire;
 
@@ -50,6 +52,8 @@ pub(crate) struct Stream {
     pub(crate) caught_up: bool,
     /// The catalog's answer about the pending relation.
     lookup: Option<Task<Result<Answer>>>,
+    /// The last refresh: its connections serve the next one.
+    refreshing: Option<Refreshing>,
 }
 
 /// A shape, when the changes are wanted, and the catalog back.
@@ -103,6 +107,7 @@ impl Stream {
             goal: from.goal,
             caught_up: false,
             lookup: None,
+            refreshing: None,
         })
     }
 
@@ -180,6 +185,8 @@ impl Stream {
                     Step::Next => {}
                     Step::Reply => (self.asked, self.urgent) = (true, true),
                     Step::LookUp => return Ok(()),
+                    // Somebody waits for it: the position after it is given at once.
+                    Step::Refreshed => self.urgent = true,
                 },
                 b'E' => return Err(error::server("read stream", crate::wire::server_error(frame.body))),
                 b'c' | b'C' | b'Z' => return Err(Error::transient("read stream: the server ended it")),
@@ -253,6 +260,25 @@ impl Stream {
 
     pub(crate) fn position(&self) -> Lsn {
         self.decoder.position()
+    }
+
+    /// See [`connector_api::Source::refresh`].
+    pub(crate) fn refresh(&mut self, options: &Arc<Checked>, wanted: Refresh) -> Result<()> {
+        if self.decoder.has_window() {
+            return Err(Error::transient(format!(
+                "refresh rows of {}: another request is under way",
+                wanted.topic
+            )));
+        }
+        let refreshing = Refreshing::begin(options.clone(), wanted, self.refreshing.take());
+        self.decoder.open_window(refreshing.id, refreshing.slot.clone());
+        self.refreshing = Some(refreshing);
+        Ok(())
+    }
+
+    /// See [`connector_api::Source::refreshed`].
+    pub(crate) fn refreshed(&mut self) -> Option<Result<Refreshed>> {
+        self.decoder.close_window()
     }
 
     /// Tells the server the last durable place and ends the stream.

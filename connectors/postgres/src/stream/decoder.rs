@@ -6,14 +6,18 @@ use crate::catalog::{Shape, Table};
 use crate::changes::{Plan, Scratch};
 use crate::lsn::{Lsn, Mark, Stage};
 use crate::options::Checked;
-use crate::pgoutput::{self, Envelope, Message, Relation};
+use crate::pgoutput::{self, Envelope, Message, Old, Relation, Tuple};
+use crate::refresh::{PREFIX, Slot, Window};
 use connector_api::civil::MICROS_1970_TO_2000;
-use connector_api::{BatchBuilder, Error, Result};
-use std::collections::HashMap;
+use connector_api::{BatchBuilder, Error, Refreshed, Result};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A change that was committed longer ago than this, when it was sent, means that there is a backlog.
 const BEHIND: Duration = Duration::from_millis(5);
+/// Transactions whose numbers are remembered; see [`Window`].
+const RECENT: usize = 16_384;
 
 /// What the stream has to do after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(crate) enum Step {
     Reply,
     /// A table was named that the catalog has to be asked about.
     LookUp,
+    /// A refresh is over.
+    Refreshed,
 }
 
 pub(crate) struct Decoder {
@@ -38,6 +44,10 @@ pub(crate) struct Decoder {
     committed: i64,
     sent: i64,
     scratch: Scratch,
+    /// Numbers of the newest transactions, in the order of their commits.
+    recent: VecDeque<u32>,
+    /// A refresh under way.
+    window: Option<Box<Window>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +70,25 @@ impl Decoder {
             committed: 0,
             sent: 0,
             scratch: Scratch::default(),
+            recent: VecDeque::with_capacity(RECENT),
+            window: None,
         }
+    }
+
+    /// Watches for the marks of a refresh.
+    pub(crate) fn open_window(&mut self, id: u64, slot: Arc<Slot>) {
+        self.window = Some(Box::new(Window::new(id, slot)));
+    }
+
+    /// The outcome of a refresh that is over, and then no window is left.
+    pub(crate) fn close_window(&mut self) -> Option<Result<Refreshed>> {
+        let outcome = self.window.as_mut()?.outcome()?;
+        self.window = None;
+        Some(outcome)
+    }
+
+    pub(crate) fn has_window(&self) -> bool {
+        self.window.is_some()
     }
 
     pub(crate) fn position(&self) -> Lsn {
@@ -114,22 +142,26 @@ impl Decoder {
         let message = pgoutput::message(body)?;
         match message {
             Message::Insert { relation, new } => {
+                self.strike(relation, None, Some(&new))?;
                 if let Some(plan) = self.plan(relation)? {
                     plan.0.insert(new, into, plan.1)?;
                 }
             }
             Message::Update { relation, old, new } => {
+                self.strike(relation, old.as_ref(), Some(&new))?;
                 if let Some(plan) = self.plan(relation)? {
                     plan.0.update(old, new, into, plan.1)?;
                 }
             }
             Message::Delete { relation, old } => {
+                self.strike(relation, Some(&old), None)?;
                 if let Some(plan) = self.plan(relation)? {
                     plan.0.delete(old, into, plan.1)?;
                 }
             }
             Message::Truncate(truncate) => {
                 for relation in truncate.relations() {
+                    self.strike(relation, None, None)?;
                     if let Some(plan) = self.plan(relation)? {
                         plan.0.truncate(into)?;
                     }
@@ -141,9 +173,25 @@ impl Decoder {
                 self.pending = Some(relation);
                 return Ok(Step::LookUp);
             }
-            Message::Ignored => {}
+            Message::Emitted { prefix: PREFIX, content } if self.transaction == Transaction::Open => {
+                if let Some(window) = &mut self.window
+                    && window.mark(content, &self.recent, into, &mut self.scratch)?
+                {
+                    return Ok(Step::Refreshed);
+                }
+            }
+            Message::Emitted { .. } | Message::Ignored => {}
         }
         Ok(Step::Next)
+    }
+
+    /// Tells an open window of a change before it is written; without images it is a truncate.
+    #[inline]
+    fn strike(&mut self, oid: u32, old: Option<&Old<'_>>, new: Option<&Tuple<'_>>) -> Result<()> {
+        match &mut self.window {
+            Some(window) => window.strike(oid, old, new, &mut self.scratch),
+            None => Ok(()),
+        }
     }
 
     /// How to write changes of a table; `None` when they are not wanted, or in the log already.
@@ -166,6 +214,10 @@ impl Decoder {
             return Err(Error::corrupt("read stream: a transaction inside a transaction"));
         }
         self.committed = begin.time;
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(begin.xid);
         // A position is the end of a record, so that a commit record which begins before it also ends there or before.
         if Lsn(begin.commit_lsn) < self.resumed {
             self.transaction = Transaction::Skipped;
