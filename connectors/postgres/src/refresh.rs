@@ -194,7 +194,7 @@ mod tests {
     #[allow(clippy::unwrap_used)]
     fn a_snapshot_names_the_open_transactions() {
         assert_eq!(open_transactions("10:20:10,14").unwrap(), [10, 14]);
-        assert_eq!(open_transactions("4294967306:4294967306:").unwrap(), []);
+        assert!(open_transactions("4294967306:4294967306:").unwrap().is_empty());
         assert_eq!(open_transactions("1:9:4294967298").unwrap(), [2]);
         assert!(open_transactions("10:20").is_err() && open_transactions("1:2:x").is_err());
     }
