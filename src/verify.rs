@@ -146,7 +146,7 @@ impl Comparison<'_, '_> {
             ..TableReport::default()
         };
         for pass in 0..PASSES_MAX {
-            let hasher = Hasher::new();
+            let hasher = Hasher::default();
             self.progress.begin(&target.table, self.table.rows_estimated, self.bench.expected.rows.clone());
             let (expected, actual) = self.sums(hasher).await?;
             if pass == 0 {

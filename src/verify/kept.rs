@@ -57,13 +57,15 @@ impl Kept {
 #[derive(Debug, Clone, Copy)]
 pub struct Hasher(SipHasher24);
 
-impl Hasher {
+impl Default for Hasher {
     /// With a new key.
-    pub fn new() -> Hasher {
+    fn default() -> Hasher {
         let random = || RandomState::new().hash_one(std::process::id());
         Hasher(SipHasher24::new_with_keys(random(), random()))
     }
+}
 
+impl Hasher {
     /// 128 bits of `bytes`.
     #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u128 {
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn order_does_not_count_and_everything_else_does() {
-        let hasher = Hasher::new();
+        let hasher = Hasher::default();
         let one = sums(hasher, &[(1, 1), (2, 2), (3, 3), (3, 3)]);
         assert_eq!(one.different(&sums(hasher, &[(3, 3), (2, 2), (3, 3), (1, 1)])), []);
         for other in [
@@ -154,6 +156,6 @@ mod tests {
 
     #[test]
     fn every_run_has_its_own_key() {
-        assert_ne!(Hasher::new().hash(b"a"), Hasher::new().hash(b"a"));
+        assert_ne!(Hasher::default().hash(b"a"), Hasher::default().hash(b"a"));
     }
 }

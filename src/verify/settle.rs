@@ -45,8 +45,10 @@ pub struct Settled {
     pub kept: u64,
 }
 
+/// Rows as they are encoded.
+type Rows = Vec<Vec<u8>>;
 /// The rows under each key.
-type ByKey = HashMap<Vec<u8>, Vec<Vec<u8>>>;
+type ByKey = HashMap<Vec<u8>, Rows>;
 
 /// What a comparison works with.
 pub struct Bench<'b> {
@@ -61,7 +63,7 @@ pub struct Bench<'b> {
 struct Watched {
     suspect: Suspect,
     seen: u32,
-    last: Option<(Vec<Vec<u8>>, Vec<Vec<u8>>)>,
+    last: Option<(Rows, Rows)>,
 }
 
 impl Bench<'_> {

@@ -138,19 +138,20 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let with = |adjust: &dyn Fn(&mut Options)| {
+        let with = |adjust: fn(&mut Options)| {
             let mut options = Options::new("redis://127.0.0.1");
             adjust(&mut options);
             options.check("cache").unwrap_err().to_string()
         };
-        let cases: [(&dyn Fn(&mut Options), &str); 7] = [
-            (&|options| options.url = Secret::new("http://127.0.0.1"), "check option url:"),
-            (&|options| options.key = "{id".to_owned(), "check option key:"),
-            (&|options| options.key = "{id}".to_owned(), "check option key:"),
-            (&|options| options.stream = "{id}".to_owned(), "check option stream:"),
-            (&|options| options.ttl = Some(Span(0)), "check option ttl:"),
-            (&|options| options.max_length = Some(5), "check option max_length:"),
-            (&|options| options.publish = Some("c".to_owned()), "check option publish:"),
+        type Adjust = fn(&mut Options);
+        let cases: [(Adjust, &str); 7] = [
+            (|options| options.url = Secret::new("http://127.0.0.1"), "check option url:"),
+            (|options| options.key = "{id".to_owned(), "check option key:"),
+            (|options| options.key = "{id}".to_owned(), "check option key:"),
+            (|options| options.stream = "{id}".to_owned(), "check option stream:"),
+            (|options| options.ttl = Some(Span(0)), "check option ttl:"),
+            (|options| options.max_length = Some(5), "check option max_length:"),
+            (|options| options.publish = Some("c".to_owned()), "check option publish:"),
         ];
         for (adjust, start) in cases {
             assert!(with(adjust).starts_with(start), "{}", with(adjust));

@@ -109,7 +109,10 @@ fn transactions_and_relations_are_read() {
 
     let Ok(Message::Truncate(truncate)) = message(b"T\0\0\0\x02\0\0\0\0\x05\0\0\x01\0") else { panic!() };
     assert_eq!(truncate.relations().collect::<Vec<_>>(), [5, 256]);
-    assert!(matches!(message(b"M\x01\0\0"), Ok(Message::Ignored)));
+
+    let emitted = [&b"M\x01"[..], &7u64.to_be_bytes(), b"app\0", &2u32.to_be_bytes(), b"hi"].concat();
+    assert!(matches!(message(&emitted), Ok(Message::Emitted { prefix: b"app", content: b"hi" })));
+    assert!(message(&emitted[..emitted.len() - 1]).is_err());
 }
 
 #[test]
