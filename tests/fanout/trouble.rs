@@ -95,10 +95,10 @@ fn a_target_that_takes_no_writes_is_waited_for() {
     let Some((mut fan, mut running)) = filled(test) else { return };
     let read_only = |fan: &Fan, on: bool| {
         let onoff = if on { "on" } else { "off" };
-        fan.postgres.execute(&format!(
-            "ALTER DATABASE billing SET default_transaction_read_only = {onoff};
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'billing'"
-        ));
+        fan.postgres.execute(&format!("ALTER DATABASE billing SET default_transaction_read_only = {onoff}"));
+        // It holds for new sessions.
+        fan.postgres
+            .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'billing'");
     };
     read_only(&fan, true);
     without(&mut fan, &mut running, Kind::Postgres, "read-only", |fan| read_only(fan, false));
