@@ -5,6 +5,7 @@ mod commands;
 mod crash;
 mod evolve;
 mod examples;
+mod fanout;
 mod full;
 mod harness;
 mod huge;
