@@ -229,9 +229,11 @@ fn sink(entry: &Entry, report: &Report) -> Option<Sink> {
     };
     let rules = take(reader, report);
     let meant = keys.refuse_others(&entry.value, &["type"], report);
-    let connector = read.map_err(|failure| report.failed(meant.told(failure))).ok()?;
+    let mut connector = read.map_err(|failure| report.failed(meant.told(failure))).ok()?;
     connector.check(&entry.name).map_err(|error| refused(&error, entry, report)).ok()?;
-    Some(Sink { connector, rules: rules? })
+    let rules = rules?;
+    connector.follow(&rules);
+    Some(Sink { connector, rules })
 }
 
 /// A connector's word on its options, shown at the option that it names.

@@ -49,12 +49,21 @@ pub fn mapping(config: &Config, sink: &SinkConfig) -> Mapping {
 ///
 /// # Errors
 /// When its options contradict each other.
-pub fn sink(name: &str, sink: &SinkConfig) -> Result<Box<dyn Sink>> {
-    match &sink.connector {
-        SinkConnector::Sqlite(options) => {
-            Ok(Box::new(connector_sqlite::Sqlite::new(name, sqlite(options, sink))))
+pub fn sink(name: &str, sink: &SinkConfig, config: &Config) -> Result<Box<dyn Sink>> {
+    Ok(match &sink.connector {
+        SinkConnector::Http(options) => {
+            let info =
+                |(name, connector): (&String, &SourceConnector)| (name.clone(), source_info(connector));
+            let sources = config.sources.iter().map(info).collect();
+            Box::new(connector_http::Http::new(name, options.clone()).describing(sources))
         }
-    }
+        SinkConnector::Mysql(options) => Box::new(connector_mysql::Mysql::new(name, options.clone())),
+        SinkConnector::Postgres(options) => {
+            Box::new(connector_postgres::sink::Postgres::new(name, options.clone()))
+        }
+        SinkConnector::Redis(options) => Box::new(connector_redis::Redis::new(name, options.clone())),
+        SinkConnector::Sqlite(options) => Box::new(connector_sqlite::Sqlite::new(name, options.clone())),
+    })
 }
 
 /// What is wrong with a sink, asked of the target itself. `targets` are the tables that it is to write to, as far as the
@@ -65,14 +74,10 @@ pub fn check_sink<'a>(
     targets: &'a [Arc<Target>],
 ) -> BoxFuture<'a, Result<Vec<Finding>>> {
     match &sink.connector {
-        SinkConnector::Sqlite(options) => {
-            let _ = name;
-            let options = sqlite(options, sink);
-            Box::pin(async move { Ok(connector_sqlite::check(&options, targets)) })
-        }
+        SinkConnector::Http(options) => Box::pin(connector_http::check(name, options, targets)),
+        SinkConnector::Mysql(options) => Box::pin(connector_mysql::check(name, options, targets)),
+        SinkConnector::Postgres(options) => Box::pin(connector_postgres::sink::check(name, options, targets)),
+        SinkConnector::Redis(options) => Box::pin(connector_redis::check(name, options, targets)),
+        SinkConnector::Sqlite(options) => Box::pin(async { Ok(connector_sqlite::check(options, targets)) }),
     }
-}
-
-fn sqlite(options: &connector_sqlite::Options, sink: &SinkConfig) -> connector_sqlite::Options {
-    connector_sqlite::Options { create_tables: sink.rules.create_tables, ..options.clone() }
 }

@@ -1,10 +1,14 @@
-//! Records as lines of JSON for people and scripts: made at the edge, only when somebody looks.
+//! Records as lines of JSON for people and scripts: made at the edge, only when somebody looks. How a change becomes
+//! JSON is [`connector_api::render`]'s; here is what the command line puts around it.
 
-pub mod debezium;
+mod debezium;
 mod plain;
 
-use connector_api::{Delivered, Result};
-use serde_json::{Map, Value as Json};
+use connector_api::render::{Event, Object, View};
+use connector_api::{Change, Delivered, Result, Schema};
+use serde_json::Value as Json;
+
+pub use connector_api::render::{DescribePosition, SourceInfo};
 
 /// How `millstream tail` prints a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -18,20 +22,6 @@ pub enum Format {
     Raw,
 }
 
-/// What the renderer must be told because the log does not know it.
-#[derive(Debug, Clone, Default)]
-pub struct SourceInfo {
-    /// Debezium's name of the connector: `postgresql`.
-    pub connector: &'static str,
-    /// The database.
-    pub database: String,
-    /// Reads the connector's own position of a transaction into fields of the `source` block.
-    pub position: Option<DescribePosition>,
-}
-
-/// Fields of the `source` block, from the position of a transaction.
-pub type DescribePosition = fn(&[u8]) -> Vec<(&'static str, Json)>;
-
 /// The lines of one record, without line ends.
 ///
 /// # Errors
@@ -44,13 +34,30 @@ pub fn lines(format: Format, delivered: &Delivered<'_>, source: &SourceInfo) -> 
     }
 }
 
+/// A dead letter's record in plain JSON: for the one person who asked to see it.
+///
+/// # Errors
+/// [`connector_api::Kind::Corrupt`] when the stored record does not decode.
+pub fn letter(letter: &crate::pipeline::dead_letter::DeadLetter) -> Result<Json> {
+    plain::change_only(&letter.topic, letter.transaction(), &letter.change()?)
+}
+
 /// What every line says first.
-fn place(delivered: &Delivered<'_>) -> Map<String, Json> {
-    let mut line = Map::new();
-    line.insert("topic".into(), Json::from(&*delivered.section.topic.topic));
-    line.insert("partition".into(), Json::from(delivered.section.topic.partition));
-    line.insert("offset".into(), Json::from(delivered.record.offset));
-    line
+fn place(line: &mut Object<'_>, delivered: &Delivered<'_>) {
+    line.text("topic", &delivered.section.topic.topic);
+    line.plain("partition", delivered.section.topic.partition);
+    line.plain("offset", delivered.record.offset);
+}
+
+/// A change as it was captured.
+fn captured<'a>(delivered: &Delivered<'a>, change: &'a Change<'a>, schema: &'a Schema) -> Event<'a> {
+    let (topic, transaction) = (&delivered.section.topic, delivered.transaction);
+    Event { topic, transaction, change, view: View::Source(schema) }
+}
+
+/// What a renderer wrote, which is always UTF-8.
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned())
 }
 
 /// Bytes as JSON if they are JSON, else as text, else as `base64:` and the encoding.
@@ -60,12 +67,4 @@ fn loose(bytes: &[u8]) -> Json {
         Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| Json::from(text)),
         Err(_) => Json::from(format!("base64:{}", base64::engine::general_purpose::STANDARD.encode(bytes))),
     }
-}
-
-/// A dead letter's record in plain JSON: for the one person who asked to see it.
-///
-/// # Errors
-/// [`connector_api::Kind::Corrupt`] when the stored record does not decode.
-pub fn letter(letter: &crate::pipeline::dead_letter::DeadLetter) -> Result<Json> {
-    plain::change_only(&letter.change()?)
 }

@@ -267,7 +267,7 @@ fn deliver(
     let handle = SinkHandle { status: status.clone(), subscription: subscription.clone(), commands };
     let (owned, config) = (name.to_owned(), config.clone());
     let make = move || match config.sinks.get(&owned) {
-        Some(sink) => registry::sink(&owned, sink),
+        Some(sink) => registry::sink(&owned, sink, &config),
         None => Err(Error::config(format!("no sink {owned}"))),
     };
     let deliver = Deliver {

@@ -126,12 +126,12 @@ fn the_log_knows_the_log_and_the_api() {
 fn the_api_names_no_vendor() {
     let mut wrong = Vec::new();
     for file in rust().iter().filter(|file| file.name.starts_with("connectors/api/")) {
+        // There the word is the name of a format, which many write and read.
+        let renders = file.name.starts_with("connectors/api/src/render");
         for (at, line) in file.text.lines().enumerate() {
             let small = code(line).to_lowercase();
-            if ["postgres", "mysql", "sqlite", "kafka", "debezium"]
-                .iter()
-                .any(|vendor| small.contains(vendor))
-            {
+            let named = |vendor: &&str| small.contains(*vendor) && !(renders && *vendor == "debezium");
+            if ["postgres", "mysql", "sqlite", "kafka", "debezium"].iter().any(named) {
                 wrong.push(format!("{}:{}: {line}", file.name, at + 1));
             }
         }

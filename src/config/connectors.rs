@@ -4,6 +4,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer};
 
+use super::sink::{Apply, SinkRules};
+
 macro_rules! connectors {
     ($(#[$doc:meta])* $name:ident { $($type:literal => $variant:ident($options:ty),)+ }) => {
         $(#[$doc])*
@@ -53,6 +55,27 @@ connectors! {
 connectors! {
     /// A sink's connector and its options.
     SinkConnector {
+        "http" => Http(connector_http::Options),
+        "mysql" => Mysql(connector_mysql::Options),
+        "postgres" => Postgres(connector_postgres::sink::Options),
+        "redis" => Redis(connector_redis::Options),
         "sqlite" => Sqlite(connector_sqlite::Options),
+    }
+}
+
+impl SinkConnector {
+    /// Takes over what the keys that every sink has say of its connector.
+    pub(super) fn follow(&mut self, rules: &SinkRules) {
+        let batched = rules.apply == Apply::Batched;
+        match self {
+            SinkConnector::Mysql(options) => {
+                (options.create_tables, options.batched) = (rules.create_tables, batched);
+            }
+            SinkConnector::Postgres(options) => {
+                (options.create_tables, options.batched) = (rules.create_tables, batched);
+            }
+            SinkConnector::Sqlite(options) => options.create_tables = rules.create_tables,
+            SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
+        }
     }
 }

@@ -24,7 +24,7 @@ const LATER: &[Later] = &[
     (&["erasure"], When::Given, "`erasure`"),
     (&["sources", "*"], When::Type(&["mysql", "sqlite", "kafka", "http"]), "a `{}` source"),
     (&["sources", "*", "columns"], When::Given, "`columns` of a source"),
-    (&["sinks", "*"], When::Type(&["postgres", "mysql", "kafka", "http", "redis"]), "a `{}` sink"),
+    (&["sinks", "*"], When::Type(&["kafka"]), "a `{}` sink"),
 ];
 
 /// Reports what is not in this version and takes it out of the tree, so that nothing else complains about it.

@@ -74,7 +74,7 @@ fn a_variable_is_read_as_the_type_that_is_asked_for() {
     let text =
         "sinks: {b: {type: sqlite, path: '${PORT}', create_tables: '${NO}', on_error: {retry: '${PORT}'}}}";
     let config = parse(&format!("{SOURCES}{text}")).unwrap();
-    let SinkConnector::Sqlite(options) = &config.sinks["b"].connector;
+    let SinkConnector::Sqlite(options) = &config.sinks["b"].connector else { panic!("a SQLite sink") };
     assert_eq!(options.path, Path::new("7071"));
     assert!(!config.sinks["b"].rules.create_tables);
     assert_eq!(config.sinks["b"].rules.on_error.retry, Retry::Times(7071));

@@ -30,9 +30,9 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -41,7 +41,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::log::scan::{Reader, Scan, Wanted};
 use crate::log::{Cleaned, Commit, Log, LogReader, LogStatus, Subscription, TopicStatus};
-use fs::{Disk, Fs};
+use fs::{Disk, Fs, Lock};
+use groups::Groups;
 pub use inspect::{EntryInfo, SectionInfo, SegmentInfo, inspect, inspect_segment, segments};
 pub use options::{Class, Compression, Options, Retentions, Sync};
 use reader::EmbeddedJournal;
@@ -67,6 +68,8 @@ struct Writing {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// One cleaning at a time.
     cleaning: Arc<Mutex<()>>,
+    /// The lock on the directory, held until nothing of this log writes there any more (I8).
+    lock: RwLock<Option<Box<dyn Lock>>>,
 }
 
 /// What room in the queue is counted in; a batch takes at least one, so their number is bounded too.
@@ -85,8 +88,8 @@ impl Embedded {
 
     fn open_on(fs: Arc<dyn Fs>, options: Options) -> Result<Arc<Embedded>> {
         let recovered = recover::open(fs.clone(), &options.path, Access::Write)?;
-        let (shared, state, active) = Shared::new(fs, &options, recovered)?;
-        let shared = Arc::new(shared);
+        let (shared, state, mut active) = Shared::new(fs, &options, recovered)?;
+        let (shared, lock) = (Arc::new(shared), active.lock.take());
         let (jobs, queue) = std::sync::mpsc::channel();
         let mut writer = Writer::new(shared.clone(), queue, options.clone(), state, active);
         writer.abort_unfinished()?;
@@ -108,6 +111,7 @@ impl Embedded {
             room_max,
             threads: Mutex::new(threads),
             cleaning: Arc::default(),
+            lock: RwLock::new(lock),
         };
         Ok(Arc::new(Embedded { shared, options, writing: Some(writing) }))
     }
@@ -134,8 +138,31 @@ impl Embedded {
         self.writing.as_ref()?.jobs.send(Job::Stop(reply)).ok().map(|()| done)
     }
 
-    fn join(&self) {
+    /// Lets cleaning come to an end, and no new one begin.
+    fn end_cleaning(&self) {
         let Some(writing) = &self.writing else { return };
+        self.shared.closing.store(true, SeqCst);
+        drop(writing.cleaning.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The last steps, after the writer was told to stop. The lock goes when nothing is left to write (I8).
+    fn finish(&self) -> Result<()> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        self.join(writing);
+        let lock = writing.lock.write().unwrap_or_else(PoisonError::into_inner).take();
+        if lock.is_some() { self.shared.groups.flush() } else { Ok(()) }
+    }
+
+    /// Does something with groups while the log is open.
+    fn with_groups(&self, act: impl FnOnce(&Groups) -> Result<()>) -> Result<()> {
+        let lock = self.writing()?.lock.read().unwrap_or_else(PoisonError::into_inner);
+        match *lock {
+            Some(_) => act(&self.shared.groups),
+            None => Err(Error::transient("commit group: the log is closed")),
+        }
+    }
+
+    fn join(&self, writing: &Writing) {
         self.shared.groups.stop();
         for thread in writing.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // The thread's panic, if any, was printed when it happened.
@@ -146,11 +173,9 @@ impl Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        self.end_cleaning();
         self.stop();
-        self.join();
-        if self.writing.is_some()
-            && let Err(error) = self.shared.groups.flush()
-        {
+        if let Err(error) = self.finish() {
             tracing::warn!(%error, "offsets of consumer groups not written");
         }
     }
@@ -202,14 +227,12 @@ impl Log for Embedded {
     }
 
     fn commit_group(&self, group: &str, cursor: &Cursor) -> Result<()> {
-        self.writing()?;
         crate::log::check_cursor(self.shared.id, cursor)?;
-        self.shared.groups.commit(group, cursor)
+        self.with_groups(|groups| groups.commit(group, cursor))
     }
 
     fn register_group(&self, group: &str, subscription: &Subscription) -> Result<()> {
-        self.writing()?;
-        self.shared.groups.register(group, subscription)
+        self.with_groups(|groups| groups.register(group, subscription))
     }
 
     fn groups(&self) -> BTreeMap<String, Cursor> {
@@ -217,8 +240,7 @@ impl Log for Embedded {
     }
 
     fn forget_group(&self, group: &str) -> Result<()> {
-        self.writing()?;
-        self.shared.groups.forget(group)
+        self.with_groups(|groups| groups.forget(group))
     }
 
     fn clean(&self) -> BoxFuture<'_, Result<Cleaned>> {
@@ -255,15 +277,12 @@ impl Log for Embedded {
 
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
+            self.end_cleaning();
             let closed = match self.stop() {
                 Some(done) => done.await.unwrap_or(Ok(())),
                 None => Ok(()),
             };
-            self.join();
-            if self.writing.is_some() {
-                self.shared.groups.flush()?;
-            }
-            closed
+            self.finish().and(closed)
         })
     }
 }

@@ -178,18 +178,20 @@ impl Wanted {
         })
     }
 
-    /// Whether one of the wanted topic-partitions fell behind what limits removed (I5).
+    /// Fails when a wanted topic-partition fell behind what limits removed (I5). One that the cursor does not name began at
+    /// its floor: what was removed above that since is missed like anything else.
     pub fn check_earliest(&self, topic: &TopicPartition, earliest: u64) -> Result<()> {
-        match self.cursor.next.get(topic) {
-            Some(next) if *next < earliest && self.subscribes(&topic.topic) => Err(Error::lost(format!(
-                "read {topic} from offset {next}: retention removed everything before offset {earliest}"
-            ))
-            .with_remedy(
-                "fill the sink again from the log's earliest record or from a new snapshot, or set its offset by hand with \
-                 `millstream offsets`; a longer log.retention keeps this from happening again",
-            )),
-            _ => Ok(()),
+        let next = self.from(topic);
+        if next >= earliest || !self.subscribes(&topic.topic) {
+            return Ok(());
         }
+        Err(Error::lost(format!(
+            "read {topic} from offset {next}: retention removed everything before offset {earliest}"
+        ))
+        .with_remedy(
+            "fill the sink again from the log's earliest record or from a new snapshot, or set its offset by hand with \
+             `millstream offsets`; a longer log.retention keeps this from happening again",
+        ))
     }
 }
 

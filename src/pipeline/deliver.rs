@@ -28,7 +28,7 @@ const GROUP_BYTES: usize = 4 << 20;
 /// A group is committed at this age even when more is at hand.
 const GROUP_AGE: Duration = Duration::from_millis(250);
 /// How long a stop waits for the end of the source transaction at hand.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+const STOP_GRACE: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(10) };
 
 /// What to do when the sink fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +106,14 @@ impl Deliver {
     }
 
     async fn attempt(&mut self, shutdown: &mut Shutdown, backoff: &mut Backoff) -> Result<()> {
+        // Retention waits for this sink from now on, for topics that it has not met and while it cannot start too (I5).
+        self.log.register_group(&self.name, &self.subscription)?;
         let mut sink = (self.make)()?;
-        // The target's own cursor is the truth (I3); the log's copy of it serves retention and lag.
-        let cursor = sink.start(self.log.id()).await?.unwrap_or_else(|| Cursor::start(self.log.id()));
+        // The target's own cursor is the truth (I3); the log's copy of it serves retention and lag, and a target that
+        // can hold none.
+        let held = sink.start(self.log.id()).await?;
+        let cursor = if sink.keeps_cursor() { held } else { self.log.groups().remove(&*self.name) };
+        let cursor = cursor.unwrap_or_else(|| Cursor::start(self.log.id()));
         self.log.commit_group(&self.name, &cursor)?;
         let reader = self.log.subscribe(self.subscription.clone(), cursor.clone())?;
         let behind = self.is_behind(&cursor);
@@ -180,10 +185,18 @@ impl Session<'_> {
         loop {
             let command = tokio::select! {
                 biased;
-                () = shutdown.requested() => return self.finish().await,
+                () = shutdown.requested() => {
+                    return tokio::time::timeout(2 * STOP_GRACE, self.finish()).await.unwrap_or_else(|_| Err(overdue()));
+                }
                 Some(command) = self.deliver.commands.recv(), if !self.group.inside => Some(command),
                 deliveries = self.reader.next(READ_BYTES) => {
-                    self.take(&deliveries?).await?;
+                    let deliveries = deliveries?;
+                    tokio::select! {
+                        biased;
+                        taken = self.take(&deliveries) => taken?,
+                        // A target that hangs must not hold the process back.
+                        () = grace(shutdown) => return Err(overdue()),
+                    }
                     None
                 }
             };
@@ -419,6 +432,19 @@ impl Session<'_> {
     }
 }
 
+/// Resolves when the target has had its time to end what is at hand.
+async fn grace(shutdown: &mut Shutdown) {
+    shutdown.requested().await;
+    tokio::time::sleep(STOP_GRACE).await;
+}
+
+/// What was at hand is applied again at the next start.
+fn overdue() -> Error {
+    Error::transient(
+        "stop: the target did not take what was at hand in time; it is applied again at the next start",
+    )
+}
+
 /// A record of a table; `None` for an application event, which has no row to apply.
 #[inline]
 fn captured<'a>(delivered: &Delivered<'a>) -> Result<Option<Captured<'a>>> {
@@ -459,3 +485,6 @@ impl Group {
         self.newest_us = self.newest_us.max(captured.transaction.timestamp_us);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,74 +2,51 @@
 
 use std::fmt::Write as _;
 
-use connector_api::json::put_json;
-use connector_api::{Change, Column, Delivered, Encoding, Headers, Result, Row, Value};
-use serde_json::{Map, Value as Json};
+use connector_api::render::{Event, Object, View, plain};
+use connector_api::{Change, Delivered, Encoding, Error, Headers, Result, TopicPartition, Transaction};
+use serde_json::Value as Json;
 
-use crate::render::{loose, place};
+use crate::render::{captured, loose, place, text};
 
 /// One object: place, `op`, `time`, `key`, and `row` (or `before` for a delete); an event has `value`.
 pub(super) fn json(delivered: &Delivered<'_>) -> Result<String> {
-    let mut line = place(delivered);
-    line.insert("time_us".into(), Json::from(delivered.transaction.timestamp_us));
+    let mut out = Vec::new();
+    let mut line = Object::begin(&mut out);
+    place(&mut line, delivered);
+    line.plain("time_us", delivered.transaction.timestamp_us);
     match (delivered.section.encoding, delivered.section.schema.as_ref()) {
-        (Encoding::Changes, Some(schema)) => change(&mut line, &Change::decode(delivered.record, schema)?)?,
+        (Encoding::Changes, Some(schema)) => {
+            let change = Change::decode(delivered.record, schema)?;
+            plain::put_change(&mut line, &captured(delivered, &change, schema))?;
+        }
         _ => event(&mut line, delivered)?,
     }
-    Ok(Json::Object(line).to_string())
+    line.end();
+    Ok(text(out))
 }
 
 /// A change without its place.
-pub(super) fn change_only(of: &Change<'_>) -> Result<Json> {
-    let mut line = Map::new();
-    change(&mut line, of)?;
-    Ok(Json::Object(line))
+pub(super) fn change_only(
+    topic: &TopicPartition,
+    transaction: Transaction<'_>,
+    change: &Change<'_>,
+) -> Result<Json> {
+    let mut out = Vec::new();
+    let mut line = Object::begin(&mut out);
+    let view = View::Source(change.schema);
+    plain::put_change(&mut line, &Event { topic, transaction, change, view })?;
+    line.end();
+    serde_json::from_slice(&out).map_err(|error| Error::corrupt("render change").caused_by(error))
 }
 
-fn change(line: &mut Map<String, Json>, change: &Change<'_>) -> Result<()> {
-    let schema = change.schema;
-    line.insert("op".into(), Json::from(change.op.letter()));
-    if let Some(key) = change.key() {
-        line.insert("key".into(), object(schema.key_columns(), key)?);
-    }
-    if let Some(after) = change.after {
-        line.insert("row".into(), object(schema.columns.iter(), after)?);
-    }
-    if let Some(connector_api::Before::Full(before)) = change.before {
-        line.insert("before".into(), object(schema.columns.iter(), before)?);
-    }
-    Ok(())
-}
-
-fn object<'c>(columns: impl Iterator<Item = &'c Column>, row: Row<'_>) -> Result<Json> {
-    let mut object = Map::new();
-    for (column, value) in columns.zip(row.values()) {
-        let value = value?;
-        if value != Value::Unchanged {
-            object.insert(column.name.clone(), value_of(value)?);
-        }
-    }
-    Ok(Json::Object(object))
-}
-
-fn value_of(value: Value<'_>) -> Result<Json> {
-    if let Value::Decimal(text) = value {
-        return Ok(Json::from(text));
-    }
-    let mut text = String::new();
-    put_json(&mut text, value)?;
-    // A json column holds whatever its source accepted; what this program cannot parse is shown as text.
-    Ok(serde_json::from_str(&text).unwrap_or_else(|_| Json::from(text)))
-}
-
-fn event(line: &mut Map<String, Json>, delivered: &Delivered<'_>) -> Result<()> {
+fn event(line: &mut Object<'_>, delivered: &Delivered<'_>) -> Result<()> {
     let record = delivered.record;
-    line.insert("key".into(), record.key.map_or(Json::Null, loose));
-    line.insert("value".into(), if record.is_null() { Json::Null } else { loose(record.value) });
+    line.plain("key", record.key.map_or(Json::Null, loose));
+    line.plain("value", if record.is_null() { Json::Null } else { loose(record.value) });
     let headers = Headers::decode(record.headers)?;
     if !headers.is_empty() {
         let pairs = headers.into_iter().map(|(name, value)| (name.to_owned(), loose(value)));
-        line.insert("headers".into(), Json::Object(pairs.collect()));
+        line.plain("headers", Json::Object(pairs.collect()));
     }
     Ok(())
 }

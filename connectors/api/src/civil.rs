@@ -3,6 +3,10 @@
 //!
 //! Algorithm: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", proleptic Gregorian calendar.
 
+mod parse;
+
+pub use parse::{parse_date, parse_time, parse_timestamp, parse_timestamptz};
+
 use crate::value::{DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY};
 
 /// Days from 1970-01-01 to 2000-01-01.

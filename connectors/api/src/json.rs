@@ -1,5 +1,9 @@
 //! Plain JSON of a value, for sinks without a richer type and for people: the edge of the data path, not the middle.
 
+mod parse;
+
+pub use parse::{encode_array, encode_text};
+
 use std::fmt::Write as _;
 
 use crate::array::{Array, Dimension, Elements};

@@ -19,11 +19,14 @@ pub mod pattern;
 mod position;
 pub mod reader;
 pub mod record;
+pub mod render;
 mod rows;
 mod schema;
 mod sink;
 mod source;
 mod target;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod value;
 
 pub use batch::{Batch, Encoding, Section, Transaction, Transactions};

@@ -22,6 +22,13 @@ pub trait Sink: Send {
     /// none. A cursor of another log than `log` is an error that says so.
     fn start(&mut self, log: LogId) -> BoxFuture<'_, Result<Option<Cursor>>>;
 
+    /// Whether the target holds the cursor (I3). One that cannot, an HTTP endpoint say, is given the log's own copy, which
+    /// the loop writes after [`Sink::commit`]: such a sink says "at least once" in its documentation and gives stable
+    /// idempotency keys. Its `start` returns `None`, its `commit` and `reset` do what else is to do.
+    fn keeps_cursor(&self) -> bool {
+        true
+    }
+
     /// Puts one change into the open target transaction, opening one when needed; or keeps a copy of it until `flush`.
     ///
     /// # Errors

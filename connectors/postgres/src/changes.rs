@@ -196,7 +196,7 @@ impl Plan {
 }
 
 /// The escapes of COPY's text format.
-fn unescape(field: &[u8], into: &mut Vec<u8>) {
+pub(crate) fn unescape(field: &[u8], into: &mut Vec<u8>) {
     into.clear();
     let mut bytes = field.iter();
     while let Some(byte) = bytes.next() {

@@ -216,6 +216,11 @@ impl Connection {
         Ok((self.socket, self.inbox))
     }
 
+    /// Gives up what it is made of, for a client that speaks the rest of the protocol.
+    pub(crate) fn into_parts(self) -> (Socket, Inbox) {
+        (self.socket, self.inbox)
+    }
+
     /// Says good-bye; the server ends the session at once instead of at the next write.
     pub(crate) async fn close(mut self) {
         let mut out = BytesMut::new();

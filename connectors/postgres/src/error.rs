@@ -8,8 +8,13 @@ use std::fmt;
 pub struct ServerError {
     /// SQLSTATE.
     pub code: String,
-    message: String,
+    pub(crate) message: String,
     hint: String,
+    /// The schema, table, column and constraint that it is about; empty where it names none.
+    pub(crate) schema: String,
+    pub(crate) table: String,
+    pub(crate) column: String,
+    pub(crate) constraint: String,
 }
 
 impl ServerError {
@@ -18,6 +23,10 @@ impl ServerError {
             b'C' => self.code = text.to_owned(),
             b'M' => self.message = text.to_owned(),
             b'H' => self.hint = text.to_owned(),
+            b's' => self.schema = text.to_owned(),
+            b't' => self.table = text.to_owned(),
+            b'c' => self.column = text.to_owned(),
+            b'n' => self.constraint = text.to_owned(),
             _ => {}
         }
     }

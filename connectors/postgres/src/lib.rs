@@ -1,4 +1,4 @@
-//! The Postgres source: an initial copy and logical replication, over its own connection.
+//! PostgreSQL: a source (an initial copy and logical replication) and a [`sink`], over their own connection.
 //!
 //! `connection` speaks the protocol (`wire`, `socket`, `tls`, `auth` below it); `catalog` and `setup` look at the server
 //! and prepare it; `snapshot` copies, `stream` follows, by the same `changes` and `types`; `source` goes from one to the
@@ -14,6 +14,7 @@ mod monitor;
 mod options;
 mod pgoutput;
 mod setup;
+pub mod sink;
 mod snapshot;
 mod socket;
 mod source;

@@ -5,6 +5,7 @@ use crate::target::{Host, Target};
 use connector_api::Result;
 use rustix::net::sockopt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -42,12 +43,12 @@ impl Socket {
 
     /// A second handle on a socket without TLS, for reads that leave the runtime out.
     pub(crate) fn raw(&self) -> io::Result<Option<Raw>> {
-        let (fd, tcp) = match self {
-            Socket::Unix(unix) => (unix.as_fd(), false),
-            Socket::Tcp(tcp) => (tcp.as_fd(), true),
+        let (fd, kind) = match self {
+            Socket::Unix(unix) => (unix.as_fd(), RawKind::Unix),
+            Socket::Tcp(tcp) => (tcp.as_fd(), RawKind::Far),
             Socket::Tls(_) => return Ok(None),
         };
-        Ok(Some(Raw { fd: fd.try_clone_to_owned()?, tcp, low_water: 1 }))
+        Ok(Some(Raw { fd: fd.try_clone_to_owned()?, kind, low_water: 1 }))
     }
 }
 
@@ -69,8 +70,18 @@ fn prepare(tcp: &TcpStream, target: &Target) -> io::Result<()> {
 /// its own, and the cheapest reader is one that is not woken for each of them.
 pub(crate) struct Raw {
     fd: OwnedFd,
-    pub(crate) tcp: bool,
+    pub(crate) kind: RawKind,
     low_water: i32,
+}
+
+/// What the server is reached by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RawKind {
+    Unix,
+    /// TCP, with a round trip so short that a small window holds nothing up.
+    Near,
+    /// TCP of any other kind, or not known to be near.
+    Far,
 }
 
 impl Raw {
@@ -86,9 +97,23 @@ impl Raw {
         }
     }
 
-    /// Blocks the thread until there is as much to read as `wake_at` said, at most for `limit`.
-    pub(crate) fn wait(&self, limit: Duration) -> io::Result<bool> {
+    /// Gives TCP a small window when the server is near. While nobody reads, such a window is soon full, and from then on the
+    /// server's kernel merges its small messages into large packets: each packet costs more than what is in it.
+    pub(crate) fn narrow(&mut self, near: Duration, window: usize) -> io::Result<()> {
+        if self.kind == RawKind::Far && round_trip(self.fd.as_fd())? <= near {
+            sockopt::set_socket_recv_buffer_size(&self.fd, window)?;
+            self.kind = RawKind::Near;
+        }
+        Ok(())
+    }
+
+    /// Blocks the thread for `limit`; with a far server, until there is as much to read as `wake_at` said, and then true.
+    pub(crate) fn rest(&self, limit: Duration) -> io::Result<bool> {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        if self.kind != RawKind::Far {
+            std::thread::sleep(limit);
+            return Ok(false);
+        }
         let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(limit.subsec_nanos()) };
         let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
         match poll(&mut fds, Some(&limit)) {
@@ -100,12 +125,36 @@ impl Raw {
 
     /// Lets the kernel report a TCP socket as readable only when `bytes` have arrived.
     pub(crate) fn wake_at(&mut self, bytes: i32) -> io::Result<()> {
-        if !self.tcp || self.low_water == bytes {
+        if self.kind == RawKind::Unix || self.low_water == bytes {
             return Ok(());
         }
         set_low_water(self.fd.as_fd(), bytes)?;
         self.low_water = bytes;
         Ok(())
+    }
+}
+
+/// The shortest round trip that TCP has seen on this connection (`TCP_INFO`, which the safe wrappers do not have).
+fn round_trip(fd: BorrowedFd<'_>) -> io::Result<Duration> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the length of the borrow; the kernel writes at most `len` bytes into `info`, all of
+    // them plain numbers, and those that it does not write are zero.
+    let (result, info) = unsafe {
+        let result = libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut len,
+        );
+        (result, info.assume_init())
+    };
+    match result {
+        0 if info.tcpi_min_rtt > 0 => Ok(Duration::from_micros(info.tcpi_min_rtt.into())),
+        // An older kernel does not say.
+        0 => Ok(Duration::MAX),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -162,5 +211,26 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, socket => socket.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn only_a_near_server_gets_a_small_window() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = Socket::Tcp(TcpStream::connect(server.local_addr().unwrap()).await.unwrap());
+        let mut raw = socket.raw().unwrap().unwrap();
+        let before = sockopt::socket_recv_buffer_size(&raw.fd).unwrap();
+        raw.narrow(Duration::ZERO, 32 << 10).unwrap();
+        assert_eq!(raw.kind, RawKind::Far);
+        assert_eq!(sockopt::socket_recv_buffer_size(&raw.fd).unwrap(), before);
+        raw.narrow(Duration::from_secs(10), 32 << 10).unwrap();
+        assert_eq!(raw.kind, RawKind::Near);
+        // The kernel doubles what it is told.
+        assert_eq!(sockopt::socket_recv_buffer_size(&raw.fd).unwrap(), 64 << 10);
     }
 }

@@ -136,7 +136,8 @@ impl Stream {
             }
             // The server sends each message with a system call of its own, and wakes us with each, unless we let some gather.
             if behind && empty_reads < 2 {
-                empty_reads = if self.wire.read_gathered().await? { 0 } else { empty_reads + 1 };
+                empty_reads =
+                    if self.wire.read_gathered(self.decoder.lag()).await? { 0 } else { empty_reads + 1 };
                 continue;
             }
             if self.wire.read_now().await? {

@@ -243,7 +243,7 @@ impl Draft {
 }
 
 fn refuse(why: &str) -> Error {
-    Error::config(format!("parse url of a postgres source: {why}"))
+    Error::config(format!("parse postgres url: {why}"))
 }
 
 fn ssl_mode(value: &str) -> Result<SslMode> {

@@ -104,7 +104,11 @@ impl Applier {
         }
         let changed = match change.op {
             Op::Update => match change.old_key()? {
-                Some(old) => self.relocate(database, change, after, variant, &old)?,
+                Some(old) => match self.relocate(database, change, after, variant, &old)? {
+                    // Moved before (a dead letter that is applied again): its values still count.
+                    0 if !whole => self.update(database, change, after, variant)?,
+                    changed => changed,
+                },
                 None => self.update(database, change, after, variant)?,
             },
             _ if whole => 0,
@@ -276,26 +280,35 @@ impl Applier {
         after: Row<'_>,
         variant: &mut Variant,
     ) -> Result<(), Failure> {
-        let old = self.old_row(change)?;
-        let whole = variant.unchanged.is_empty();
-        let Applier { shape, slots, .. } = self;
-        let Variant { update_row, kept, .. } = variant;
-        if kept.is_empty() {
-            return Ok(());
-        }
-        let id = prepared(update_row, database, || shape.update_row(&names(kept)))?;
-        let changed = database.execute(id, move |binder| {
-            bind::row(binder, after, kept.iter(), &mut slots.row)?;
-            bind::row(binder, old, shape.columns.iter(), &mut slots.old_row)
-        })?;
-        match changed {
-            0 if whole => self.insert(database, after),
+        match self.set_row(database, change, after, variant)? {
+            0 if variant.unchanged.is_empty() => self.insert(database, after),
             0 => Err(Error::data(
                 "the update leaves values out (unchanged large values), and no row equals its old row",
             )
             .into()),
             _ => Ok(()),
         }
+    }
+
+    /// Sets columns of one row that equals the old one; 0 when there is none.
+    fn set_row(
+        &mut self,
+        database: &mut Database,
+        change: &Change<'_>,
+        after: Row<'_>,
+        variant: &mut Variant,
+    ) -> Result<u64, Failure> {
+        let old = self.old_row(change)?;
+        let Applier { shape, slots, .. } = self;
+        let Variant { update_row, kept, .. } = variant;
+        if kept.is_empty() {
+            return Ok(1);
+        }
+        let id = prepared(update_row, database, || shape.update_row(&names(kept)))?;
+        database.execute(id, move |binder| {
+            bind::row(binder, after, kept.iter(), &mut slots.row)?;
+            bind::row(binder, old, shape.columns.iter(), &mut slots.old_row)
+        })
     }
 
     /// Delete.
@@ -334,10 +347,13 @@ impl Applier {
         variant: &mut Variant,
     ) -> Result<(), Failure> {
         let after = self.after(change)?;
-        if self.is_second_half(change) || self.shape.key.is_empty() {
+        if self.is_second_half(change) {
             return Ok(());
         }
-        self.update(database, change, after, variant).map(drop)
+        match self.shape.key.is_empty() {
+            true => self.set_row(database, change, after, variant).map(drop),
+            false => self.update(database, change, after, variant).map(drop),
+        }
     }
 
     /// A truncate that keeps the rows, and sets columns of them all.
@@ -350,6 +366,9 @@ impl Applier {
         let after = self.after(change)?;
         let Applier { shape, slots, .. } = self;
         let Variant { mark_all, kept, .. } = variant;
+        if kept.is_empty() {
+            return Ok(());
+        }
         let id = prepared(mark_all, database, || shape.mark_all(&names(kept)))?;
         database.execute(id, move |binder| bind::row(binder, after, kept.iter(), &mut slots.row)).map(drop)
     }

@@ -12,11 +12,15 @@
 //! | date, time, timestamp | ISO text, `2026-11-23 09:30:00.5` |
 //! | timestamptz | the same in UTC, ending in `+00:00` |
 //! | array | JSON text |
+//!
+//! What SQLite keeps less of than a source may have: the sign of a zero float, the bits of a NaN, the lower bounds of an
+//! array (they come back as 1), and the dimensions of an array of JSON (one). [`crate::read`] is the way back.
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use connector_api::json::put_text;
-use connector_api::{Error, Row, Value};
+use connector_api::{Error, Result, Row, Value};
+use rusqlite::types::Value as Stored;
 
 use crate::error::Failure;
 use crate::sql::ShapeColumn;
@@ -43,6 +47,22 @@ pub fn value<'v>(binder: &mut Binder<'v>, value: Value<'v>, slot: &'v mut String
             binder.text(slot)
         }
     }
+}
+
+/// The same for a statement that gives rows back, where a copy does not matter.
+pub fn stored(value: Value<'_>) -> Result<Stored> {
+    Ok(match value {
+        Value::Null | Value::Unchanged => Stored::Null,
+        Value::Int(int) => Stored::Integer(int),
+        Value::Bool(bool) => Stored::Integer(i64::from(bool)),
+        Value::Float(float) if !float.is_nan() => Stored::Real(float),
+        Value::Bytes(bytes) => Stored::Blob(bytes.to_vec()),
+        formatted => {
+            let mut text = String::new();
+            put_text(&mut text, formatted)?;
+            Stored::Text(text)
+        }
+    })
 }
 
 /// Binds the `wanted` columns of a row, which are in source order. `slots` is at least as long.

@@ -3,86 +3,32 @@
 use connector_api::{Result, ValueKind};
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::dialect::{Lite, TableFacts};
 use crate::error::Context;
 
 /// What stands under a name in the target.
-#[derive(Debug)]
-pub enum Object {
-    /// Nothing.
-    Missing,
-    /// A table.
-    Table(Table),
-    /// A view or a virtual table, by SQLite's word for it.
-    Other(String),
-}
-
+pub type Object = connector_sql::Object<Lite>;
 /// A table of the target.
-#[derive(Debug)]
-pub struct Table {
-    /// Its columns, in their order.
-    pub columns: Vec<TableColumn>,
-    /// The sets of columns that identify a row: the primary key, and every whole unique index.
-    pub unique: Vec<Vec<String>>,
-    /// It has no row numbers.
-    pub without_rowid: bool,
-}
-
+pub type Table = connector_sql::Table<Lite>;
 /// A column of the target.
-#[derive(Debug)]
-pub struct TableColumn {
-    /// Its name.
-    pub name: String,
-    /// Its type as declared, maybe empty.
-    pub declared: String,
-    /// NOT NULL without a default: a row must say it.
-    pub required: bool,
-    /// Computed by the database, cannot be written.
-    pub generated: bool,
-    /// Place in the primary key, from 1; 0 outside of it.
-    pub primary: u32,
-}
+pub type TableColumn = connector_sql::TableColumn<Lite>;
 
-impl Table {
-    /// A column by its name; SQLite ignores the case of ASCII letters.
-    pub fn column(&self, name: &str) -> Option<&TableColumn> {
-        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
-    }
-
-    /// Whether rows are unique by exactly these columns, in any order, so that an upsert can name them.
-    pub fn is_unique_by(&self, key: &[&str]) -> bool {
-        let holds = |set: &[String]| {
-            set.len() == key.len()
-                && key.iter().all(|name| set.iter().any(|other| other.eq_ignore_ascii_case(name)))
-        };
-        self.unique.iter().any(|set| holds(set))
-    }
-
-    /// The columns of the primary key, in its order.
-    pub fn primary_key(&self) -> Vec<&str> {
-        let mut columns: Vec<_> = self.columns.iter().filter(|column| column.primary > 0).collect();
-        columns.sort_by_key(|column| column.primary);
-        columns.into_iter().map(|column| column.name.as_str()).collect()
-    }
-
-    /// A name of the row number that no column hides.
-    pub fn rowid(&self) -> Option<&'static str> {
-        match self.without_rowid {
-            true => None,
-            false => ["rowid", "_rowid_", "oid"].into_iter().find(|name| self.column(name).is_none()),
-        }
+/// A name of the row number that no column hides.
+pub fn rowid(table: &Table) -> Option<&'static str> {
+    match table.facts.without_rowid {
+        true => None,
+        false => ["rowid", "_rowid_", "oid"].into_iter().find(|name| table.column(&Lite, name).is_none()),
     }
 }
 
-impl TableColumn {
-    /// Whether values of this kind come back as they went in. SQLite converts by the declared type: the text `007`
-    /// becomes 7 in an INTEGER column, and 12.50 becomes 12.5 in a NUMERIC one.
-    pub fn keeps(&self, kind: ValueKind) -> bool {
-        match (Affinity::of(&self.declared), kind) {
-            (Affinity::Blob, _) | (_, ValueKind::Bytes | ValueKind::Bool) => true,
-            (Affinity::Real, ValueKind::Int) | (Affinity::Text, ValueKind::Float) => false,
-            (_, ValueKind::Int | ValueKind::Float) | (Affinity::Text, _) => true,
-            (Affinity::Integer | Affinity::Real | Affinity::Numeric, _) => false,
-        }
+/// Whether values of this kind come back as they went in from a column of this declared type. SQLite converts by it: the
+/// text `007` becomes 7 in an INTEGER column, and 12.50 becomes 12.5 in a NUMERIC one.
+pub fn keeps(declared: &str, kind: ValueKind) -> bool {
+    match (Affinity::of(declared), kind) {
+        (Affinity::Blob, _) | (_, ValueKind::Bytes | ValueKind::Bool) => true,
+        (Affinity::Real, ValueKind::Int) | (Affinity::Text, ValueKind::Float) => false,
+        (_, ValueKind::Int | ValueKind::Float) | (Affinity::Text, _) => true,
+        (Affinity::Integer | Affinity::Real | Affinity::Numeric, _) => false,
     }
 }
 
@@ -127,27 +73,32 @@ pub fn read(connection: &Connection, name: &str) -> Result<Object> {
         Some((kind, _)) => return Ok(Object::Other(kind)),
     };
     let columns = columns(connection, name).context(what())?;
-    let mut table = Table { columns, unique: indexes(connection, name).context(what())?, without_rowid };
-    let primary: Vec<String> = table.primary_key().into_iter().map(str::to_owned).collect();
+    let mut unique = indexes(connection, name).context(what())?;
+    let mut primary: Vec<_> = columns.iter().filter(|(_, place)| *place > 0).collect();
+    primary.sort_by_key(|(_, place)| *place);
     if !primary.is_empty() {
-        table.unique.push(primary);
+        unique.push(primary.into_iter().map(|(column, _)| column.name.clone()).collect());
     }
-    Ok(Object::Table(table))
+    let columns = columns.into_iter().map(|(column, _)| column).collect();
+    Ok(Object::Table(Table { columns, unique, facts: TableFacts { without_rowid } }))
 }
 
-fn columns(connection: &Connection, name: &str) -> rusqlite::Result<Vec<TableColumn>> {
+/// The columns, each with its place in the primary key, from 1; 0 outside of it.
+fn columns(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(TableColumn, u32)>> {
+    // The row number fills itself.
     let mut statement = connection.prepare(
-        "SELECT name, type, \"notnull\" AND dflt_value IS NULL AND hidden = 0, hidden <> 0, pk \
-         FROM pragma_table_xinfo(?1)",
+        "SELECT name, type, \"notnull\" AND dflt_value IS NULL AND hidden = 0 AND NOT (pk = 1 AND type = 'INTEGER' COLLATE \
+         NOCASE), hidden <> 0, pk FROM pragma_table_xinfo(?1)",
     )?;
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(TableColumn {
+        let column = TableColumn {
             name: row.get(0)?,
             declared: row.get(1)?,
             required: row.get(2)?,
             generated: row.get(3)?,
-            primary: row.get(4)?,
-        })
+            facts: (),
+        };
+        Ok((column, row.get(4)?))
     };
     statement.query_map([name], read)?.collect()
 }
@@ -190,10 +141,10 @@ mod tests {
              CREATE INDEX plain ON t (b);",
         );
         for key in [&["a"][..], &["C", "b"], &["d"]] {
-            assert!(table.is_unique_by(key), "{key:?}");
+            assert!(table.is_unique_by(&Lite, key), "{key:?}");
         }
         for key in [&["b"][..], &["c"], &["a", "b"], &[]] {
-            assert!(!table.is_unique_by(key), "{key:?}");
+            assert!(!table.is_unique_by(&Lite, key), "{key:?}");
         }
     }
 
@@ -202,16 +153,11 @@ mod tests {
         let table = table("CREATE TABLE t (a NOT NULL, b NOT NULL DEFAULT 1, c AS (a), rowid)");
         let facts: Vec<_> = table.columns.iter().map(|column| (column.required, column.generated)).collect();
         assert_eq!(facts, [(true, false), (false, false), (false, true), (false, false)]);
-        assert_eq!(table.rowid(), Some("_rowid_"));
+        assert_eq!(rowid(&table), Some("_rowid_"));
     }
 
     #[test]
     fn what_a_declared_type_keeps() {
-        let keeps = |declared: &str, kind| {
-            let declared = declared.to_owned();
-            let name = String::new();
-            TableColumn { name, declared, required: false, generated: false, primary: 0 }.keeps(kind)
-        };
         assert!(keeps("BIGINT", ValueKind::Int) && keeps("VARCHAR(9)", ValueKind::Decimal));
         assert!(
             keeps("", ValueKind::Text)

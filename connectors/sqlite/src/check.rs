@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use connector_api::options::Size;
 use connector_api::{Error, Finding, Severity, Target};
+use connector_sql::{Rights, names::check_target};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::Wanted;
 use crate::catalog::{self, Object};
-use crate::ddl::Wanted;
+use crate::dialect::Lite;
 use crate::error::from_rusqlite;
 use crate::evolve::is_ours;
-use crate::gap::{Rights, gaps};
 use crate::options::Options;
-use crate::plan::check_target;
 
 /// Less free space than this is a warning: the WAL alone grows to 80 MiB between checkpoints.
 const DISK_LOW_BYTES: u64 = 1 << 30;
@@ -34,9 +34,11 @@ pub fn check(options: &Options, targets: &[Arc<Target>]) -> Vec<Finding> {
         }
     };
     for target in targets {
-        match check_target(target) {
+        match check_target(&Lite, target) {
             Err(error) => findings.push(of_error("sqlite-mapping", path, error)),
-            Ok(()) => check_table(options, connection.as_ref(), &Wanted { target }, &mut findings),
+            Ok(()) => {
+                check_table(options, connection.as_ref(), &Wanted { target, dialect: &Lite }, &mut findings)
+            }
         }
     }
     findings
@@ -59,18 +61,7 @@ fn check_table(
         Err(error) => return findings.push(of_error("sqlite-unreadable", &options.path, error)),
     };
     let rights = Rights { create: options.create_tables, ours };
-    for gap in gaps(wanted, &object) {
-        let finding = gap.finding(wanted, rights);
-        findings.push(match gap.repair(wanted, rights) {
-            None => finding,
-            Some(_) => Finding {
-                severity: Severity::Note,
-                what: format!("{}; the sink will see to it", finding.what),
-                remedy: None,
-                ..finding
-            },
-        });
-    }
+    findings.extend(connector_sql::evolve::findings(wanted, &object, rights));
 }
 
 fn of_error(code: &'static str, path: &Path, error: Error) -> Finding {

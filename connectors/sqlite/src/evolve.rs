@@ -1,13 +1,13 @@
 //! Brings a target table to the shape that a topic needs, as far as the sink may; all inside the open transaction, so
 //! that a table and the rows that needed it appear together.
 
-use connector_api::{Result, Severity};
+use connector_api::Result;
+use connector_sql::{Action, Gap, Rights, evolve::actions};
 use rusqlite::Connection;
 
+use crate::Wanted;
 use crate::catalog::{self, Object, Table};
-use crate::ddl::Wanted;
 use crate::error::Context;
-use crate::gap::{Gap, Rights, gaps};
 
 /// Creates or extends the table of `wanted` for the sink `sink`, and tells `notices` what it did.
 ///
@@ -22,27 +22,24 @@ pub fn evolve(
 ) -> Result<Table> {
     let name = &wanted.target.table;
     let rights = Rights { create, ours: is_ours(connection, name)? };
-    let object = catalog::read(connection, name)?;
-    for gap in gaps(wanted, &object) {
-        if let Some(statements) = gap.repair(wanted, rights) {
-            for statement in statements {
-                // An index, a trigger or a view may be in the way of what we would change; a person can judge that.
-                connection.execute_batch(&statement).map_err(|error| match error.sqlite_error_code() {
-                    Some(rusqlite::ErrorCode::Unknown) => gap.error(wanted, rights).caused_by(error),
-                    _ => crate::error::from_rusqlite(error, format_args!("change table {name:?}")),
-                })?;
+    for action in actions(wanted, &catalog::read(connection, name)?, rights)? {
+        match action {
+            Action::Tell(notice) => notices.push(notice),
+            Action::Run { gap, statements, notice } => {
+                for statement in statements {
+                    // An index, a trigger or a view may be in the way of what we would change; a person can judge that.
+                    connection.execute_batch(&statement).map_err(|error| {
+                        match error.sqlite_error_code() {
+                            Some(rusqlite::ErrorCode::Unknown) => gap.error(wanted, rights).caused_by(error),
+                            _ => crate::error::from_rusqlite(error, format_args!("change table {name:?}")),
+                        }
+                    })?;
+                }
+                notices.push(notice);
+                if gap == Gap::NoTable {
+                    remember(connection, wanted, sink)?;
+                }
             }
-            notices.push(gap.repaired(wanted));
-            if gap == Gap::NoTable {
-                remember(connection, wanted, sink)?;
-            }
-            continue;
-        }
-        let finding = gap.finding(wanted, rights);
-        match finding.severity {
-            Severity::Error => return Err(gap.error(wanted, rights)),
-            Severity::Warning => notices.push(format!("{}: {}", finding.place, finding.what)),
-            Severity::Note => {}
         }
     }
     match catalog::read(connection, name)? {

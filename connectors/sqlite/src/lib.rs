@@ -11,18 +11,23 @@ mod bind;
 mod catalog;
 mod check;
 mod cursor;
-mod ddl;
+mod dialect;
 mod error;
 mod evolve;
-mod gap;
 mod migrate;
 mod options;
 mod plan;
 mod pragmas;
+mod read;
+mod rows;
 mod sink;
 mod sql;
 mod statement;
 
 pub use check::check;
 pub use options::Options;
+pub use rows::rows;
 pub use sink::Sqlite;
+
+/// A table that a topic is to be written to.
+type Wanted<'a> = connector_sql::Wanted<'a, dialect::Lite>;

@@ -1,23 +1,18 @@
 //! The bookkeeping tables of the sink, by numbered migrations that are recorded with their checksum.
 
-use connector_api::{Error, Result};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use connector_api::Result;
+use connector_sql::{Migration, migrate::missing};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Context;
-
-/// A migration. Its text never changes once it shipped.
-#[derive(Debug, Clone, Copy)]
-struct Migration {
-    version: i64,
-    name: &'static str,
-    sql: &'static str,
-}
 
 const MIGRATIONS: &[Migration] = &[Migration {
     version: 1,
     name: "bookkeeping",
     sql: include_str!("../../../migrations/sqlite/0001_bookkeeping.sql"),
 }];
+
+const PLACE: &str = "this file";
 
 const REGISTER: &str = "CREATE TABLE IF NOT EXISTS _millstream_migrations (
     version    INTEGER PRIMARY KEY,
@@ -35,79 +30,41 @@ pub fn migrate(connection: &mut Connection) -> Result<()> {
 }
 
 fn run(connection: &mut Connection, migrations: &[Migration]) -> Result<()> {
-    if !is_current(connection, migrations)? {
-        let what = "create bookkeeping tables";
-        connection.execute_batch(REGISTER).context(what)?;
-        for migration in migrations {
-            // IMMEDIATE: another sink may be migrating the same file.
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate).context(what)?;
-            if recorded(&transaction, migration.version)?.is_none() {
-                transaction.execute_batch(migration.sql).context(what)?;
-                transaction
-                    .execute(
-                        "INSERT INTO _millstream_migrations VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ'))",
-                        (migration.version, migration.name, checksum(migration.sql)),
-                    )
-                    .context(what)?;
-            }
-            transaction.commit().context(what)?;
-        }
+    // Reading must not wait for other writers: only what is missing takes a lock.
+    if missing(migrations, &recorded(connection)?, PLACE)?.is_empty() {
+        return Ok(());
     }
-    verify(connection, migrations)
+    let what = "create bookkeeping tables";
+    connection.execute_batch(REGISTER).context(what)?;
+    for migration in migrations {
+        // IMMEDIATE: another sink may be migrating the same file.
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).context(what)?;
+        if missing(migrations, &recorded(&transaction)?, PLACE)?.contains(&migration) {
+            transaction.execute_batch(migration.sql).context(what)?;
+            transaction
+                .execute(
+                    "INSERT INTO _millstream_migrations VALUES (?1, ?2, ?3, strftime('%Y-%m-%dT%H:%M:%fZ'))",
+                    (migration.version, migration.name, migration.checksum()),
+                )
+                .context(what)?;
+        }
+        transaction.commit().context(what)?;
+    }
+    Ok(())
 }
 
-/// Whether there is nothing to write: reading must not wait for other writers.
-fn is_current(connection: &Connection, migrations: &[Migration]) -> Result<bool> {
+/// Version and checksum of every migration that the file has.
+fn recorded(connection: &Connection) -> Result<Vec<(i64, String)>> {
+    let what = "read bookkeeping tables";
     let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_millstream_migrations')";
-    if !connection.query_row(known, [], |row| row.get::<_, bool>(0)).context("read bookkeeping tables")? {
-        return Ok(false);
+    if !connection.query_row(known, [], |row| row.get::<_, bool>(0)).context(what)? {
+        return Ok(Vec::new());
     }
-    for migration in migrations {
-        if recorded(connection, migration.version)?.is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-fn recorded(connection: &Connection, version: i64) -> Result<Option<String>> {
-    connection
-        .query_row("SELECT checksum FROM _millstream_migrations WHERE version = ?1", [version], |row| {
-            row.get(0)
-        })
-        .optional()
-        .context("read bookkeeping tables")
-}
-
-fn verify(connection: &Connection, migrations: &[Migration]) -> Result<()> {
-    for migration in migrations {
-        let found = recorded(connection, migration.version)?.unwrap_or_default();
-        if found != checksum(migration.sql) {
-            return Err(Error::config(format!(
-                "check bookkeeping tables: migration {} ({}) was another text when this file was made",
-                migration.version, migration.name
-            ))
-            .with_remedy("run the version of millstream that made this file"));
-        }
-    }
-    let newest: i64 = connection
-        .query_row("SELECT max(version) FROM _millstream_migrations", [], |row| row.get(0))
-        .context("read bookkeeping tables")?;
-    match migrations.last() {
-        Some(last) if newest > last.version => Err(Error::config(format!(
-            "check bookkeeping tables: this file has migration {newest}, and this version knows {}",
-            last.version
-        ))
-        .with_remedy("run the newer version of millstream that made this file")),
-        _ => Ok(()),
-    }
-}
-
-/// FNV-1a: this guards against an edited migration, not against an adversary.
-fn checksum(sql: &str) -> String {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    format!("{:016x}", sql.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+    let mut statement =
+        connection.prepare("SELECT version, checksum FROM _millstream_migrations").context(what)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).context(what)?;
+    rows.collect::<rusqlite::Result<_>>().context(what)
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use connector_api::record::Attributes;
 use connector_api::{Change, Error, Op, Result, Row, Target};
+use connector_sql::names::check_target;
 
+use crate::Wanted;
 use crate::apply::{Applier, Variant};
-use crate::catalog::Table;
-use crate::ddl::Wanted;
+use crate::catalog::{Table, rowid};
+use crate::dialect::Lite;
 use crate::error::Failure;
 use crate::evolve::evolve;
-use crate::sql::{COLUMNS_MAX, Shape, ShapeColumn, check_name, check_table_name, quote};
+use crate::sql::{Shape, ShapeColumn, quote};
 use crate::statement::Database;
 
 /// Most statements kept for rows with values left out, a set of columns each; beyond it they are prepared anew.
@@ -43,15 +45,15 @@ impl Plan {
     /// Works a plan out, creating or extending the target table inside the open transaction.
     ///
     /// # Errors
-    /// [`Kind::Config`] when the target cannot take the topic.
+    /// [`connector_api::Kind::Config`] when the target cannot take the topic.
     pub fn build(
         database: &Database,
         basis: Basis<'_>,
         target: &Arc<Target>,
         notices: &mut Vec<String>,
     ) -> Result<Plan> {
-        check_target(target)?;
-        let wanted = Wanted { target };
+        check_target(&Lite, target)?;
+        let wanted = Wanted { target, dialect: &Lite };
         let table = evolve(database.connection(), &wanted, basis.sink, basis.create_tables, notices)?;
         let shape = shape(target, &table);
         let context = match target.key.is_empty() {
@@ -146,39 +148,6 @@ fn same(unchanged: &[bool], row: Row<'_>) -> bool {
         && values.next().is_none()
 }
 
-/// Refuses what SQLite cannot hold.
-///
-/// # Errors
-/// [`Kind::Config`].
-pub fn check_target(target: &Target) -> Result<()> {
-    let topic = &target.topic;
-    check_table_name(&target.table)?;
-    if target.columns.len() > COLUMNS_MAX {
-        return Err(Error::config(format!(
-            "map topic {topic}: {} columns, and SQLite allows {COLUMNS_MAX} in a table",
-            target.columns.len()
-        ))
-        .with_remedy(format!("name at most {COLUMNS_MAX} in `columns` of the rule for topic {topic}")));
-    }
-    let mut seen = std::collections::HashSet::new();
-    for (_, name) in &target.columns {
-        check_name("column", name)?;
-        if !seen.insert(name.to_ascii_lowercase()) {
-            return Err(Error::config(format!(
-                "map topic {topic}: two columns are named {name:?}; SQLite ignores the case of letters"
-            ))
-            .with_remedy(format!(
-                "give one of them another name in `columns` of the rule for topic {topic}"
-            )));
-        }
-    }
-    if target.columns.is_empty() {
-        return Err(Error::config(format!("map topic {topic}: no columns, and SQLite has no empty tables"))
-            .with_remedy(format!("take topic {topic} out of the sink's tables")));
-    }
-    Ok(())
-}
-
 fn shape(target: &Target, table: &Table) -> Shape {
     let column = |(at, (source, name)): (usize, &(usize, String))| ShapeColumn {
         source: *source,
@@ -189,5 +158,5 @@ fn shape(target: &Target, table: &Table) -> Shape {
     columns.sort_by_key(|column| column.source);
     let key =
         target.key.iter().filter_map(|at| target.columns.get(*at)).map(|(_, name)| quote(name)).collect();
-    Shape { table: quote(&target.table), columns, key, rowid: table.rowid() }
+    Shape { table: quote(&target.table), columns, key, rowid: rowid(table) }
 }

@@ -1,6 +1,6 @@
 //! The text of every statement on a target table. All names pass through [`quote`]: they come from a peer (I12).
 
-use connector_api::{Error, Result};
+use connector_sql::names::{list, quote_with};
 
 /// Most columns that SQLite accepts in a table (SQLITE_MAX_COLUMN). A statement binds at most three times as many
 /// values, so that the limit of 32,766 variables is never reached.
@@ -8,42 +8,7 @@ pub const COLUMNS_MAX: usize = 2_000;
 
 /// An identifier in double quotes, inner quotes doubled.
 pub fn quote(name: &str) -> String {
-    let mut out = String::with_capacity(name.len() + 2);
-    out.push('"');
-    for character in name.chars() {
-        if character == '"' {
-            out.push('"');
-        }
-        out.push(character);
-    }
-    out.push('"');
-    out
-}
-
-/// Refuses names that SQLite cannot hold, and names that are not the mapping's to write to.
-///
-/// # Errors
-/// [`connector_api::Kind::Config`].
-pub fn check_table_name(name: &str) -> Result<()> {
-    check_name("table", name)?;
-    let reserved =
-        |prefix: &str| name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix));
-    if reserved("sqlite_") || reserved("_millstream_") {
-        return Err(Error::config(format!("map table {name:?}: names that begin with this are reserved"))
-            .with_remedy("give the rule another `table`"));
-    }
-    Ok(())
-}
-
-/// Refuses names with a NUL, which would end the statement's text.
-///
-/// # Errors
-/// [`connector_api::Kind::Config`].
-pub fn check_name(what: &str, name: &str) -> Result<()> {
-    match name.contains('\0') {
-        true => Err(Error::config(format!("map {what} {name:?}: SQLite allows no NUL in a name"))),
-        false => Ok(()),
-    }
+    quote_with('"', name)
 }
 
 /// A target column.
@@ -168,18 +133,6 @@ fn set(name: impl AsRef<str>) -> String {
     format!("{} = ?", name.as_ref())
 }
 
-/// Joins with commas.
-pub fn list(parts: impl Iterator<Item = impl AsRef<str>>) -> String {
-    let mut out = String::new();
-    for part in parts {
-        if !out.is_empty() {
-            out.push_str(", ");
-        }
-        out.push_str(part.as_ref());
-    }
-    out
-}
-
 fn marks(count: usize) -> String {
     list(std::iter::repeat_n("?", count))
 }
@@ -187,23 +140,6 @@ fn marks(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotes_are_doubled() {
-        assert_eq!(quote("plain"), r#""plain""#);
-        assert_eq!(quote(r#"a"b; DROP TABLE x; --"#), r#""a""b; DROP TABLE x; --""#);
-        assert_eq!(quote(""), r#""""#);
-    }
-
-    #[test]
-    fn reserved_names_are_refused_in_any_case() {
-        for name in ["sqlite_master", "SQLite_x", "_millstream_cursor", "_MILLSTREAM_x", "a\0b"] {
-            assert!(check_table_name(name).is_err(), "{name:?}");
-        }
-        for name in ["", "sqlit", "é_millstream", "users"] {
-            assert!(check_table_name(name).is_ok(), "{name:?}");
-        }
-    }
 
     #[test]
     fn a_table_of_key_columns_only_has_nothing_to_set() {

@@ -5,6 +5,8 @@
 //!   below an `earliest` that is durable before the first byte goes.
 //! - Newer segments are rewritten or deleted before older ones, so that a record which does not stand alone never outlives the
 //!   record that it builds on.
+//! - For the same reason no reader gets the older state of a batch from memory, once it may have been given the newer state of
+//!   an older one from a file.
 //! - A tombstone goes only in a run that finds nothing older of its key, and that every registered group has passed.
 
 mod compact;
@@ -132,9 +134,12 @@ pub(super) fn clean(shared: &Shared, options: &Options, jobs: &Sender<Job>) -> R
     Ok(cleaned)
 }
 
+fn closed() -> Error {
+    Error::transient("clean log: it is closed")
+}
+
 /// Asks the writer, and waits.
 fn ask(jobs: &Sender<Job>, job: impl FnOnce(oneshot::Sender<Result<()>>) -> Job) -> Result<()> {
-    let closed = || Error::transient("clean log: it is closed");
     let (reply, done) = oneshot::channel();
     jobs.send(job(reply)).map_err(|_| closed())?;
     done.blocking_recv().unwrap_or_else(|_| Err(closed()))
@@ -186,7 +191,13 @@ impl Run<'_> {
         if open { Standing::Unfinished } else { Standing::Visible }
     }
 
+    /// Fails when the log is about to be closed: its lock waits for the end of this run (I8).
+    fn go_on(&self) -> Result<()> {
+        if self.shared.closing.load(SeqCst) { Err(closed()) } else { Ok(()) }
+    }
+
     fn open(&self, first: u64) -> Result<(Segment, u64)> {
+        self.go_on()?;
         let segment = Segment::open(&*self.shared.fs, &self.shared.path(first), self.shared.id, first)?;
         let limit = segment.len()?;
         Ok((segment, limit))
@@ -201,19 +212,21 @@ impl Run<'_> {
         each_batch(&mut segment, limit, |_, directory| {
             for (number, head) in directory.sections.iter().enumerate() {
                 let drops = plan.drops.get(&(directory.sequence, number));
-                let share = match drops {
-                    None => 0,
-                    Some(Drops::All) => head.stored,
+                let parts = match drops {
+                    None => (0, 1),
+                    Some(Drops::All) => (1, 1),
                     Some(Drops::Some(which)) => {
                         let records = which.iter().filter(|action| **action == Action::Drop).count() as u64;
-                        head.stored * records / (which.len() as u64).max(1)
+                        (records, (which.len() as u64).max(1))
                     }
                 };
+                let share = |bytes: u64| bytes.saturating_mul(parts.0) / parts.1;
                 live |= !drops.is_some_and(Drops::is_all);
-                dropped += share;
-                if share > 0 {
+                dropped += share(head.stored);
+                if parts.0 > 0 {
                     let topic = TopicPartition { topic: head.topic.into(), partition: head.partition };
-                    *sums.entry(topic).or_default() += share;
+                    // A topic's bytes are counted as they are before compression.
+                    *sums.entry(topic).or_default() += share(head.raw);
                 }
             }
             // The end of a transaction that began in an older segment: without it that one would never be seen.
@@ -241,6 +254,9 @@ impl Run<'_> {
             trims.push(Trim { topic, earliest, bytes });
         }
         trims.extend(earliest.into_iter().map(|(topic, earliest)| Trim { topic, earliest, bytes: 0 }));
+        // A segment that was not worth a rewrite is met again with every run: what is known is not written again.
+        let known = |topic: &TopicPartition| self.state.topics.get(topic).map_or(0, |known| known.earliest);
+        trims.retain(|trim| trim.bytes > 0 || trim.earliest > known(&trim.topic));
         if trims.is_empty() {
             return Ok(());
         }
@@ -249,9 +265,11 @@ impl Run<'_> {
 
     fn execute(&self, fates: &[(u64, Fate)], plans: &BTreeMap<u64, Plan>) -> Result<Cleaned> {
         let mut cleaned = Cleaned::default();
+        self.forget_in_memory(fates);
         // Newest first. What limits leave in older ones for a moment, or after a crash, no reader is given: it is below
         // `earliest`.
         for (first, fate) in fates.iter().rev() {
+            self.go_on()?;
             match (fate, plans.get(first)) {
                 (Fate::Rewritten, Some(plan)) => {
                     let (before, after) = rewrite::rewrite(self, *first, plan)?;
@@ -269,12 +287,29 @@ impl Run<'_> {
         Ok(cleaned)
     }
 
+    /// Takes what will be rewritten out of the tail cache, which holds it as it was. A reader that comes from rewritten files
+    /// would meet a record there that does not stand alone, and whose older ones it was not given.
+    fn forget_in_memory(&self, fates: &[(u64, Fate)]) {
+        let Some((newest, _)) = fates.iter().rev().find(|(_, fate)| *fate != Fate::Stays) else { return };
+        let end = self.shared.locate(*newest).next.unwrap_or(u64::MAX);
+        self.shared.tail().forget_below(end);
+    }
+
     fn delete(&self, first: u64) -> Result<u64> {
         let path = self.shared.path(first);
+        let failed = |error| Error::io(format!("remove {}", path.display()), error);
         let bytes = self.shared.segments_mut().sealed.remove(&first).unwrap_or_default();
         let fs = &self.shared.fs;
-        let removed = fs.remove(&path).and_then(|()| fs.sync_dir(&self.shared.dir));
-        removed.map_err(|error| Error::io(format!("remove {}", path.display()), error))?;
+        match fs.remove(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // The file is there still, and so is what it holds: a tombstone for that must not go.
+            Err(error) => {
+                self.shared.segments_mut().sealed.insert(first, bytes);
+                return Err(failed(error));
+            }
+        }
+        fs.sync_dir(&self.shared.dir).map_err(failed)?;
         // Made again at will; one that stays behind is never read.
         let _ = fs.remove(&index::path(&path));
         Ok(bytes)

@@ -15,7 +15,7 @@ use connector_api::{Error, Result};
 
 /// Operations on names.
 pub(super) trait Fs: Send + Sync + Debug {
-    /// Makes a directory, and its parents, if it is not there.
+    /// Makes a directory, and its parents, if it is not there; its name is durable.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// The names in a directory.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
@@ -54,7 +54,15 @@ pub(super) struct Disk;
 
 impl Fs for Disk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
+        let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let made: Vec<&Path> = path.ancestors().take_while(missing).collect();
+        std::fs::create_dir_all(path)?;
+        // A new folder is durable with its name in its parent (I1).
+        for parent in made.into_iter().filter_map(Path::parent) {
+            let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            self.sync_dir(here)?;
+        }
+        Ok(())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

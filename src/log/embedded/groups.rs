@@ -29,10 +29,14 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// The offset before which the group needs nothing of a topic-partition; `None` when it does not care.
+    /// The offset before which the group needs nothing of a topic-partition; `None` when it does not care. A group that said
+    /// what it reads does not care for what it read in an earlier configuration: its cursor would stand there for ever.
     pub fn passed(&self, topic: &TopicPartition) -> Option<u64> {
-        let registered = || self.subscription.as_ref().is_some_and(|wanted| wanted.wants(&topic.topic));
-        self.cursor.next.get(topic).copied().or_else(|| registered().then_some(0))
+        let next = self.cursor.next.get(topic).copied();
+        match &self.subscription {
+            Some(wanted) => wanted.wants(&topic.topic).then(|| next.unwrap_or(0)),
+            None => next,
+        }
     }
 }
 

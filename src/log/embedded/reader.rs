@@ -80,8 +80,8 @@ impl EmbeddedJournal {
         let stays = self.place.as_ref().is_some_and(|place| place.segment.header.first == located.first);
         if !stays {
             self.place = None;
-            match self.open(&located) {
-                Ok(place) => self.place = Some(place),
+            let place = match self.open(&located) {
+                Ok(place) => place,
                 // Cleaning deleted it since it was looked up; look again.
                 Err(error)
                     if error.kind() == Kind::Config && self.shared.locate(from).first != located.first =>
@@ -89,31 +89,40 @@ impl EmbeddedJournal {
                     return Ok(Look::Nothing(from));
                 }
                 Err(error) => return Err(error),
-            }
-            // Cleaning says what it takes before it takes it; so asking after opening misses nothing (I5).
+            };
+            // Cleaning says what it takes before it takes it; so asking after opening misses nothing (I5). A place is kept
+            // only when the answer was good: the same question must get the same error again.
             self.check_lost(wanted)?;
+            self.place = Some(place);
         }
         let Some(place) = &mut self.place else { return Ok(Look::Nothing(from)) };
         place.look(&self.shared, &located, from, until, wanted)
     }
 
     fn open(&self, located: &Located) -> Result<Place> {
-        let path = self.shared.path(located.first);
-        let mut segment = Segment::open(&*self.shared.fs, &path, self.shared.id, located.first)?;
-        let index = match &located.active {
-            Some(active) => active.index.clone(),
-            None => Arc::new(RwLock::new(index::load(&*self.shared.fs, &mut segment)?)),
+        let (path, id) = (self.shared.path(located.first), self.shared.id);
+        let (segment, index) = match &located.active {
+            Some(active) => {
+                let segment = Segment::over(active.file.clone(), &path, id, located.first)?;
+                (segment, active.index.clone())
+            }
+            None => {
+                let mut segment = Segment::open(&*self.shared.fs, &path, id, located.first)?;
+                let index = index::load(&*self.shared.fs, &mut segment)?;
+                (segment, Arc::new(RwLock::new(index)))
+            }
         };
         Ok(Place { segment, index, at: 0, next: 0, sought: 0 })
     }
 
-    /// Fails when records that the cursor wants were removed by limits, or were lost by the log itself.
+    /// Fails when records that the reader wants were removed by limits, or were lost by the log itself.
     fn check_lost(&self, wanted: &Wanted) -> Result<()> {
         let state = self.shared.state();
+        for (topic, known) in state.topics.iter().filter(|(_, known)| known.earliest > 0) {
+            wanted.check_earliest(topic, known.earliest)?;
+        }
         for (topic, next) in &wanted.cursor.next {
-            let known = state.topics.get(topic);
-            wanted.check_earliest(topic, known.map_or(0, |known| known.earliest))?;
-            let end = known.map_or(0, |known| known.next);
+            let end = state.topics.get(topic).map_or(0, |known| known.next);
             if *next > end && wanted.subscribes(&topic.topic) {
                 return Err(Error::lost(format!(
                     "read {topic} from offset {next}: the log ends at offset {end}; it lost what was applied already"
@@ -131,7 +140,6 @@ impl Journal for EmbeddedJournal {
     }
 
     fn start(&mut self, wanted: &mut Wanted) -> Result<u64> {
-        self.check_lost(wanted)?;
         let (needs, end): (Vec<(TopicPartition, u64)>, u64) = {
             let state = self.shared.state();
             let floors = state.topics.iter().filter(|(_, known)| known.earliest > 0);
@@ -143,6 +151,7 @@ impl Journal for EmbeddedJournal {
             });
             (needs.collect(), state.next)
         };
+        self.check_lost(wanted)?;
         if needs.is_empty() {
             return Ok(end);
         }
@@ -169,6 +178,10 @@ impl Journal for EmbeddedJournal {
         while from < until {
             let look = match self.look_recent(from, until, wanted) {
                 Some(look) => {
+                    // From files to memory: what stood between the two may have been removed (I5).
+                    if self.place.is_some() {
+                        self.check_lost(wanted)?;
+                    }
                     // The reader keeps up: it needs no file and no buffer.
                     self.place = None;
                     look

@@ -60,8 +60,12 @@ pub(super) fn open(fs: Arc<dyn Fs>, path: &Path, access: Access) -> Result<Recov
     let mut sealed = BTreeMap::new();
     for first in firsts {
         let path = dir.join(file_name(first));
-        let len = fs.open(&path).and_then(|file| file.len());
-        sealed.insert(first, len.map_err(|error| Error::io(format!("open {}", path.display()), error))?);
+        match fs.open(&path).and_then(|file| file.len()) {
+            Ok(len) => drop(sealed.insert(first, len)),
+            // The writer beside this reader cleans.
+            Err(error) if access == Access::Read && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(format!("open {}", path.display()), error)),
+        }
     }
     let mut recovered = replay(&*fs, &dir.join(file_name(newest)), id, newest, access)?;
     recovered.sealed = sealed;

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     /// Sequence after the last batch that readers may see.
     pub published: watch::Sender<u64>,
     pub closed: AtomicBool,
+    /// Cleaning ends at its next step.
+    pub closing: AtomicBool,
     pub counters: Counters,
     /// First sequence of the newest segment that compaction looked at; 0 before its first run.
     pub compacted: AtomicU64,
@@ -69,6 +71,8 @@ pub(super) struct Active {
     /// The byte after the last published entry.
     pub end: u64,
     pub index: Arc<RwLock<Index>>,
+    /// The file as the index describes it. Opened again by name it may be another one: sealed and rewritten meanwhile.
+    pub file: Arc<dyn File>,
 }
 
 /// What only the writer needs of an opened log.
@@ -97,7 +101,12 @@ impl Shared {
     pub fn new(fs: Arc<dyn Fs>, options: &Options, recovered: Recovered) -> Result<(Shared, State, Opened)> {
         let Recovered { id, state, sealed, schemas, opened } = recovered;
         let groups = Groups::open(fs.clone(), options.path.join("groups"), id)?;
-        let active = Active { first: opened.first, end: opened.end, index: opened.index.clone() };
+        let active = Active {
+            first: opened.first,
+            end: opened.end,
+            index: opened.index.clone(),
+            file: opened.file.clone(),
+        };
         let shared = Shared {
             fs,
             dir: options.path.join("segments"),
@@ -105,6 +114,7 @@ impl Shared {
             groups,
             published: watch::Sender::new(state.next),
             closed: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             counters: Counters::default(),
             compacted: AtomicU64::new(0),
             state: RwLock::new(state.clone()),

@@ -30,6 +30,13 @@ impl Tail {
         }
     }
 
+    /// Lets all batches below a sequence go.
+    pub fn forget_below(&mut self, sequence: u64) {
+        while let Some(old) = self.batches.pop_front_if(|batch| batch.sequence < sequence) {
+            self.bytes -= old.weight();
+        }
+    }
+
     /// The first sequence that is here; `None` when nothing is.
     pub fn first(&self) -> Option<u64> {
         self.batches.front().map(|batch| batch.sequence)

@@ -1,9 +1,11 @@
 //! The embedded log against the suite, a model, failing disks and damaged files.
 
+mod closing;
 mod conform;
 mod damage;
 mod faults;
 mod fixture;
+mod lost;
 mod model;
 mod speed;
 mod stress;

@@ -13,7 +13,7 @@ use connector_api::{Batch, Error, Kind, Result};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::format::{EntryKind, Header, Salt, encode_checkpoint};
-use super::fs::{self, File, Lock};
+use super::fs::{self, File};
 use super::index::{self, Index};
 use super::options::{Options, Sync};
 use super::recover::{self, CreateError};
@@ -69,8 +69,6 @@ pub(super) struct Writer {
     sealed: bool,
     /// The last entry is a mark.
     marked: bool,
-    /// The lock on the directory, held as long as this thread lives (I8).
-    _lock: Option<Box<dyn Lock>>,
 }
 
 pub(super) fn now_us() -> i64 {
@@ -99,7 +97,6 @@ impl Writer {
             synced: Instant::now(),
             sealed: opened.sealed,
             marked: false,
-            _lock: opened.lock,
         }
     }
 
@@ -164,10 +161,7 @@ impl Writer {
             }
         };
         let result = self.finish();
-        let shared = self.shared.clone();
-        // The lock goes before the caller is told, so that it can open the log again at once.
-        drop(self);
-        shared.close();
+        self.shared.close();
         if let Some(reply) = stop {
             let _ = reply.send(result);
         }
@@ -364,7 +358,7 @@ impl Writer {
         self.shared.state_mut().aborted.retain(|aborted| aborted.last >= oldest);
         let mut segments = self.shared.segments_mut();
         segments.sealed.insert(self.first, self.end);
-        segments.active = Active { first: header.first, end, index: self.index.clone() };
+        segments.active = Active { first: header.first, end, index: self.index.clone(), file: file.clone() };
         drop(segments);
         (self.file, self.first, self.salt) = (file, header.first, Salt::new(header.log, header.first));
         (self.end, self.durable, self.sealed, self.marked) = (end, end, false, true);

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-mod account;
+pub(crate) mod account;
 mod binaries;
 mod certificates;
 mod options;
-mod scratch;
+pub(crate) mod scratch;
 mod session;
 mod template;
 
@@ -294,7 +294,7 @@ fn percent_encode(text: &str) -> String {
 }
 
 /// Gives a file to the servers' user with the mode that PostgreSQL asks of keys.
-fn install(from: &Path, to: &Path) {
+pub(crate) fn install(from: &Path, to: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::copy(from, to).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
     fs::set_permissions(to, fs::Permissions::from_mode(0o600)).expect("set the mode of a file");

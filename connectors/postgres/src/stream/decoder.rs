@@ -10,9 +10,10 @@ use crate::pgoutput::{self, Envelope, Message, Relation};
 use connector_api::civil::MICROS_1970_TO_2000;
 use connector_api::{BatchBuilder, Error, Result};
 use std::collections::HashMap;
+use std::time::Duration;
 
-/// A change that was committed longer ago than this, when it was sent, means that there is a backlog; microseconds.
-const BEHIND: i64 = 5_000;
+/// A change that was committed longer ago than this, when it was sent, means that there is a backlog.
+const BEHIND: Duration = Duration::from_millis(5);
 
 /// What the stream has to do after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +69,13 @@ impl Decoder {
 
     /// True while the changes that arrive were committed some time ago. Both times are the server's own.
     pub(crate) fn is_behind(&self) -> bool {
-        self.sent.saturating_sub(self.committed) > BEHIND && self.committed != 0
+        self.lag() > BEHIND
+    }
+
+    /// How old the last transaction was when it was sent; zero when nothing is known to be waiting.
+    pub(crate) fn lag(&self) -> Duration {
+        let lag = if self.committed == 0 { 0 } else { self.sent.saturating_sub(self.committed) };
+        Duration::from_micros(u64::try_from(lag).unwrap_or(0))
     }
 
     /// A relation that `install` has to be called for before the next `apply`.

@@ -3,23 +3,30 @@
 
 use crate::error::connection;
 use crate::lsn::Lsn;
-use crate::socket::{Raw, Socket};
+use crate::socket::{Raw, RawKind, Socket};
 use crate::wire::Inbox;
 use connector_api::civil::MICROS_1970_TO_2000;
 use connector_api::{Error, Result};
 use futures_util::FutureExt;
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A read that gives less than this was early: the server is still sending.
 const SHORT: usize = 32 << 10;
-/// How long messages gather in a Unix socket. The kernel has no low-water mark there.
-const GATHER: Duration = Duration::from_micros(200);
-/// How many bytes gather in a TCP socket, and for how long at most: a step at a time.
+/// How long messages gather in a Unix socket, which holds about 280 of them before the server has to wait.
+const GATHER_UNIX: Duration = Duration::from_micros(400);
+/// How long they gather at most in a TCP socket. Near: with a small window that fills at once, so that the server's kernel
+/// merges what follows. Far: until `GATHER_BYTES` are there, for as long as they may take on the way.
+const GATHER_NEAR: Duration = Duration::from_millis(10);
+const GATHER_FAR: Duration = Duration::from_millis(3);
 const GATHER_BYTES: i32 = 64 << 10;
-const GATHER_STEP: Duration = Duration::from_micros(800);
-const GATHER_STEPS: usize = 4;
+/// The thread is blocked for this long at a time.
+const STEP: Duration = Duration::from_micros(800);
+/// A server that answers within this is near.
+const NEAR: Duration = Duration::from_micros(200);
+/// What a near server may have on its way to us. Less makes many small reads; more takes too long to fill.
+const NEAR_WINDOW: usize = 32 << 10;
 
 pub(crate) struct Wire {
     socket: Socket,
@@ -29,37 +36,53 @@ pub(crate) struct Wire {
     /// Bytes to be written, kept here so that a dropped write goes on where it stopped.
     outbox: Vec<u8>,
     last_read: usize,
+    /// The end of the gathering under way: kept here, so that a dropped read goes on with it.
+    until: Option<Instant>,
 }
 
 impl Wire {
     pub(crate) fn new(socket: Socket, inbox: Inbox) -> Result<Wire> {
-        let raw = socket.raw().map_err(|error| connection("prepare the stream's socket", error))?;
-        Ok(Wire { socket, raw, inbox, outbox: Vec::new(), last_read: 0 })
+        let prepare = || {
+            let mut raw = socket.raw()?;
+            if let Some(raw) = &mut raw {
+                raw.narrow(NEAR, NEAR_WINDOW)?;
+            }
+            Ok(raw)
+        };
+        let raw = prepare().map_err(|error| connection("prepare the stream's socket", error))?;
+        Ok(Wire { socket, raw, inbox, outbox: Vec::new(), last_read: 0, until: None })
     }
 
-    /// Lets messages gather, then reads them: fewer system calls on both sides. Blocks the thread for about 200 us
-    /// (Unix), or until 64 KiB are there, in steps of under a millisecond (TCP). False when nothing came.
-    pub(crate) async fn read_gathered(&mut self) -> Result<bool> {
-        if self.last_read < SHORT {
-            self.gather().await?;
-        }
+    /// Lets messages gather, then reads them: fewer system calls and packets on both sides. `lag` is how far the stream is
+    /// behind: no wait is longer, so that no lag is more than doubled. Blocks the thread for under a millisecond at a
+    /// time. False when nothing more is there. Cancel-safe.
+    pub(crate) async fn read_gathered(&mut self, lag: Duration) -> Result<bool> {
+        self.gather(lag).await?;
         self.take().await
     }
 
-    async fn gather(&mut self) -> Result<()> {
+    async fn gather(&mut self, lag: Duration) -> Result<()> {
         let Some(raw) = &mut self.raw else { return Ok(()) };
-        if !raw.tcp {
-            std::thread::sleep(GATHER);
+        let (limit, enough) = match raw.kind {
+            RawKind::Unix => (GATHER_UNIX, SHORT),
+            // The window opens while it is read, and the merged rest follows at once.
+            RawKind::Near => (GATHER_NEAR, 1),
+            RawKind::Far => (GATHER_FAR, SHORT),
+        };
+        if self.last_read >= enough {
             return Ok(());
         }
         raw.wake_at(GATHER_BYTES).map_err(lost)?;
-        for _ in 0..GATHER_STEPS {
-            if raw.wait(GATHER_STEP).map_err(lost)? {
-                return Ok(());
+        let until = *self.until.get_or_insert_with(|| Instant::now() + limit.min(lag));
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || raw.rest(left.min(STEP)).map_err(lost)? {
+                break;
             }
-            // The monitor and the caller's own timers live on this thread, too.
+            // The monitor, the caller's timers and what became durable live on this thread, too.
             tokio::task::yield_now().await;
         }
+        self.until = None;
         Ok(())
     }
 

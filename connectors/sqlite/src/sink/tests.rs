@@ -1,7 +1,7 @@
 //! A full disk, played by a limit on the sink's own connection; everything else is tested from outside.
 
 use connector_api::{
-    BatchBuilder, Change, Column, Image, OnDelete, Op, Rule, SectionHandle, Transaction, Value, ValueKind,
+    BatchBuilder, Change, Column, Image, Op, Schema, SectionHandle, Transaction, Value, ValueKind,
 };
 
 use super::*;
@@ -22,7 +22,8 @@ fn shape() -> Arc<Schema> {
     })
 }
 
-fn insert(sink: &mut Sqlite, topic: &Arc<str>, schema: &Arc<Schema>, rows: &[(i64, &str)]) -> Result<()> {
+fn insert(sink: &mut Sqlite, target: &Arc<Target>, rows: &[(i64, &str)]) -> Result<()> {
+    let Target { topic, schema, .. } = &**target;
     let mut builder = BatchBuilder::new("test", 1 << 20);
     builder.begin(1, 0);
     for (id, text) in rows {
@@ -37,7 +38,8 @@ fn insert(sink: &mut Sqlite, topic: &Arc<str>, schema: &Arc<Schema>, rows: &[(i6
     for section in builder.take(None).sections {
         for record in section.records() {
             let change = Change::decode(record?, schema)?;
-            sink.applied(&Incoming { topic: &section.topic, transaction: Transaction::default(), change })?;
+            let transaction = Transaction::default();
+            sink.applied(&Incoming { topic: &section.topic, transaction, change, target })?;
         }
     }
     Ok(())
@@ -57,16 +59,16 @@ fn count(sink: &Sqlite) -> i64 {
 #[test]
 fn a_full_disk_is_transient_and_work_resumes_when_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
-    let rule = Rule { topic: "*".to_owned(), table: None, columns: None, on_delete: OnDelete::Delete };
     let options = Options::new(folder.path().join("target.db"));
-    let mut sink = Sqlite::new("billing", options, Mapping { rules: vec![rule] });
-    let (topic, schema): (Arc<str>, _) = ("shop.public.t".into(), shape());
+    let mut sink = Sqlite::new("billing", options);
+    let topic: Arc<str> = "shop.public.t".into();
+    let target = Arc::new(Target::whole(&topic, &shape()));
     let log = LogId(1);
     assert_eq!(sink.started(log).unwrap(), None);
     let mut cursor = Cursor::start(log);
     let of = connector_api::TopicPartition::first(topic.clone());
 
-    insert(&mut sink, &topic, &schema, &[(0, "first")]).unwrap();
+    insert(&mut sink, &target, &[(0, "first")]).unwrap();
     cursor.advance(&of, 1);
     sink.committed(&cursor).unwrap();
 
@@ -74,7 +76,7 @@ fn a_full_disk_is_transient_and_work_resumes_when_there_is_room() {
     let big = "x".repeat(3_000);
     let rows: Vec<(i64, &str)> = (1..=200).map(|id| (id, big.as_str())).collect();
     for _ in 0..2 {
-        let error = insert(&mut sink, &topic, &schema, &rows).unwrap_err();
+        let error = insert(&mut sink, &target, &rows).unwrap_err();
         assert_eq!(error.kind(), Kind::Transient);
         assert!(error.remedy().is_some_and(|remedy| remedy.contains("free space")), "{error:?}");
         sink.rolled_back();
@@ -82,13 +84,13 @@ fn a_full_disk_is_transient_and_work_resumes_when_there_is_room() {
     }
 
     // What fits is applied although the disk is still full.
-    insert(&mut sink, &topic, &schema, &[(1, "small")]).unwrap();
+    insert(&mut sink, &target, &[(1, "small")]).unwrap();
     cursor.advance(&of, 2);
     sink.committed(&cursor).unwrap();
     assert_eq!(count(&sink), 2);
 
     limit_pages(&mut sink, 100_000);
-    insert(&mut sink, &topic, &schema, &rows).unwrap();
+    insert(&mut sink, &target, &rows).unwrap();
     cursor.advance(&of, 202);
     sink.committed(&cursor).unwrap();
     assert_eq!(count(&sink), 201);

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use connector_api::{Delivery, Sink, Value, ValueKind};
+use connector_api::{Sink, Value, ValueKind};
 use rusqlite::{Connection, params};
 
-use crate::fixture::{Feed, Harness, Table, apply, now, table};
+use crate::fixture::{Fed, Feed, Harness, Table, apply, now, table};
 
 const ROWS: i64 = 300_000;
 const UPDATES: u64 = 100_000;
@@ -71,7 +71,7 @@ fn random_ids(salt: u64) -> impl Iterator<Item = i64> {
     (0..UPDATES).map(move |at| (mix(at ^ salt << 40) % ROWS as u64) as i64)
 }
 
-fn deliveries(ids: impl Iterator<Item = i64>, salt: u64, size: usize, update: bool) -> Vec<Delivery> {
+fn deliveries(ids: impl Iterator<Item = i64>, salt: u64, size: usize, update: bool) -> Vec<Fed> {
     let (mut feed, bench) = (Feed::new(), bench());
     let ids: Vec<i64> = ids.collect();
     let chunk = |ids: &[i64]| {
@@ -106,7 +106,7 @@ fn time(run: impl FnOnce()) -> Took {
     Took { elapsed: start.elapsed(), processor: processor() - used }
 }
 
-fn through_the_sink(harness: &mut Harness, deliveries: &[Delivery]) {
+fn through_the_sink(harness: &mut Harness, deliveries: &[Fed]) {
     for delivery in deliveries {
         apply(&mut harness.sink, delivery).into_iter().for_each(|result| result.unwrap());
         delivery.advance(&mut harness.cursor);

@@ -1,14 +1,16 @@
 //! `check` finds beforehand what would stop the sink.
 
-use connector_api::{Finding, Severity, ValueKind};
-use connector_sqlite::{Options, TopicSchema, check};
+use std::sync::Arc;
+
+use connector_api::{Finding, Severity, Target, ValueKind};
+use connector_sqlite::{Options, check};
 use rusqlite::Connection;
 
-use crate::fixture::{everything, table, users};
+use crate::fixture::{table, users};
 
 /// Findings but for those about free disk space, which depend on the machine.
-fn found(options: &Options, schemas: &[TopicSchema<'_>]) -> Vec<Finding> {
-    let findings = check(options, &everything(), schemas);
+fn found(options: &Options, targets: &[Arc<Target>]) -> Vec<Finding> {
+    let findings = check(options, targets);
     findings.into_iter().filter(|finding| finding.code != "sqlite-disk-low").collect()
 }
 
@@ -38,17 +40,20 @@ fn the_tables() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("target.db");
     let users = users();
-    let schema = TopicSchema { topic: &users.topic, schema: &users.schema };
+    let target = users.target.clone();
     let mut options = Options::new(&path);
-    assert_eq!(codes(&found(&options, &[schema])), [("sqlite-table-missing", Severity::Note)]);
+    assert_eq!(
+        codes(&found(&options, std::slice::from_ref(&target))),
+        [("sqlite-table-missing", Severity::Note)]
+    );
     options.create_tables = false;
-    let strict = found(&options, &[schema]);
+    let strict = found(&options, std::slice::from_ref(&target));
     assert_eq!(codes(&strict), [("sqlite-table-missing", Severity::Error)]);
     let connection = Connection::open(&path).unwrap();
     connection.execute_batch(strict[0].remedy.as_deref().unwrap()).unwrap();
-    assert_eq!(found(&options, &[schema]), []);
+    assert_eq!(found(&options, std::slice::from_ref(&target)), []);
     connection.execute_batch("DROP TABLE users; CREATE TABLE users (id, name INTEGER)").unwrap();
-    let findings = found(&options, &[schema]);
+    let findings = found(&options, std::slice::from_ref(&target));
     let mut seen = codes(&findings);
     seen.sort_unstable();
     assert_eq!(
@@ -62,20 +67,23 @@ fn the_tables() {
     for finding in findings {
         connection.execute_batch(finding.remedy.as_deref().unwrap()).unwrap();
     }
-    assert_eq!(found(&options, &[schema]), [], "the remedies mend it");
+    assert_eq!(found(&options, std::slice::from_ref(&target)), [], "the remedies mend it");
 }
 
 #[test]
-fn two_topics_in_one_table_and_impossible_names() {
+fn impossible_names() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::new(folder.path().join("target.db"));
-    let (one, bad) = (users(), table("sqlite_x", &[("id", ValueKind::Int)], &[0]));
-    let schemas = [
-        TopicSchema { topic: &one.topic, schema: &one.schema },
-        TopicSchema { topic: "other.public.users", schema: &one.schema },
-        TopicSchema { topic: &bad.topic, schema: &bad.schema },
-    ];
-    let errors = found(&options, &schemas).into_iter().filter(|finding| finding.severity == Severity::Error);
-    let errors: Vec<_> = errors.map(|finding| finding.code).collect();
-    assert_eq!(errors, ["sqlite-table-shared", "sqlite-mapping"]);
+    let names = ["sqlite_x", "SQLite_x", "_millstream_cursor", "_MILLSTREAM_x", "a\0b"];
+    for name in names {
+        let bad = table(name, &[("id", ValueKind::Int)], &[0]);
+        let findings = found(&options, std::slice::from_ref(&bad.target));
+        assert_eq!(codes(&findings), [("sqlite-mapping", Severity::Error)], "{name:?}");
+        assert!(findings[0].remedy.is_some());
+    }
+    for name in ["", "sqlit", "é_millstream"] {
+        let good = table(name, &[("id", ValueKind::Int)], &[0]);
+        let findings = found(&options, std::slice::from_ref(&good.target));
+        assert_eq!(codes(&findings), [("sqlite-table-missing", Severity::Note)], "{name:?}");
+    }
 }

@@ -3,7 +3,7 @@
 use connector_api::{Cursor, Kind, LogId, Sink, TopicPartition};
 use connector_sqlite::Sqlite;
 
-use crate::fixture::{Harness, LOG, apply, everything, now, user, users};
+use crate::fixture::{Harness, LOG, apply, now, user, users};
 
 #[test]
 fn cursor_and_changes_become_durable_together_or_not_at_all() {
@@ -91,7 +91,7 @@ fn reset_overwrites_the_cursor_without_a_start() {
     let topic = TopicPartition::first(users().topic);
     harness.feed.insert(&users(), &user(1, "ann")).insert(&users(), &user(2, "bob"));
     harness.deliver();
-    let mut sink = Sqlite::new("billing", harness.options.clone(), everything());
+    let mut sink = Sqlite::new("billing", harness.options.clone());
     let mut back = Cursor::start(LOG);
     back.advance(&topic, 1);
     now(sink.reset(&back)).unwrap();
@@ -104,7 +104,7 @@ fn two_sinks_in_one_file_have_a_cursor_each() {
     let users = users();
     harness.feed.insert(&users, &user(1, "ann"));
     let delivery = harness.feed.take();
-    let mut other = Sqlite::new("shipping", harness.options.clone(), everything());
+    let mut other = Sqlite::new("shipping", harness.options.clone());
     assert_eq!(now(other.start(LOG)).unwrap(), None);
     apply(&mut other, &delivery).into_iter().for_each(|result| result.unwrap());
     let mut cursor = Cursor::start(LOG);

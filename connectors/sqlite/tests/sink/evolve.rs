@@ -2,7 +2,7 @@
 
 use connector_api::{Kind, Sink, Value, ValueKind};
 
-use crate::fixture::{Harness, everything, now, table, user, users};
+use crate::fixture::{Harness, now, table, user, users};
 
 #[test]
 fn a_new_column_is_added_and_a_dropped_one_stays() {
@@ -97,7 +97,7 @@ fn a_table_of_somebody_else_is_extended_but_never_rebuilt() {
 #[test]
 fn without_create_tables_the_error_says_what_to_run() {
     let refuse = |sql: &str| {
-        let mut harness = Harness::with(everything(), |options| options.create_tables = false, sql);
+        let mut harness = Harness::with(|options| options.create_tables = false, sql);
         harness.feed.insert(&users(), &user(1, "ann"));
         let error = harness.refused();
         assert_eq!(error.kind(), Kind::Config);

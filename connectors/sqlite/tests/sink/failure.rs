@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use connector_api::{Kind, Sink, Value, ValueKind};
 use connector_sqlite::{Options, Sqlite};
 
-use crate::fixture::{Harness, LOG, everything, now, table, user, users};
+use crate::fixture::{Harness, LOG, now, table, user, users};
 
 #[test]
 fn a_violated_constraint_is_a_data_error_that_names_no_values() {
@@ -71,7 +71,7 @@ fn foreign_keys_are_off_unless_wanted() {
     let mut harness = Harness::on(sql);
     harness.feed.insert(&users(), &row);
     harness.deliver();
-    let mut harness = Harness::with(everything(), |options| options.foreign_keys = true, sql);
+    let mut harness = Harness::with(|options| options.foreign_keys = true, sql);
     harness.feed.insert(&users(), &row);
     assert_eq!(harness.refused().kind(), Kind::Data);
     let late = table("late", &[("id", ValueKind::Int), ("p", ValueKind::Int)], &[0]);
@@ -123,7 +123,7 @@ fn a_writer_that_ends_in_time_is_not_noticed() {
 fn a_folder_that_is_missing_is_a_configuration_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("no/such/target.db");
-    let mut sink = Sqlite::new("billing", Options::new(&path), everything());
+    let mut sink = Sqlite::new("billing", Options::new(&path));
     let error = now(sink.start(LOG)).unwrap_err();
     assert_eq!(error.kind(), Kind::Config);
     assert!(error.remedy().is_some_and(|remedy| remedy.starts_with("mkdir -p ")));
@@ -134,7 +134,7 @@ fn a_file_that_is_no_database_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("target.db");
     std::fs::write(&path, "this is a letter to a friend, and no database at all".repeat(100)).unwrap();
-    let mut sink = Sqlite::new("billing", Options::new(&path), everything());
+    let mut sink = Sqlite::new("billing", Options::new(&path));
     assert_eq!(now(sink.start(LOG)).unwrap_err().kind(), Kind::Corrupt);
 }
 
@@ -142,7 +142,7 @@ fn a_file_that_is_no_database_is_corrupt() {
 fn a_path_that_looks_like_a_uri_is_a_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file:memory?mode=memory");
-    let mut sink = Sqlite::new("billing", Options::new(&path), everything());
+    let mut sink = Sqlite::new("billing", Options::new(&path));
     assert_eq!(now(sink.start(LOG)).unwrap(), None);
     assert!(path.is_file());
 }

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use connector_api::{
-    BatchBuilder, Change, Column, Cursor, Delivery, Image, Incoming, LogId, Mapping, OnDelete, Op, Result,
-    Rule, Schema, SectionHandle, Sink, TopicPartition, Value, ValueKind,
+    BatchBuilder, Change, Column, Cursor, Delivery, Image, Incoming, LogId, Op, Result, Schema,
+    SectionHandle, Sink, Target, TopicPartition, Value, ValueKind,
 };
 use connector_sqlite::{Options, Sqlite};
 use rusqlite::Connection;
@@ -26,19 +27,27 @@ pub fn now<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-pub fn rule(topic: &str) -> Rule {
-    Rule { topic: topic.to_owned(), table: None, columns: None, on_delete: OnDelete::Delete }
-}
-
-pub fn everything() -> Mapping {
-    Mapping { rules: vec![rule("*")] }
-}
-
-/// A topic and its shape.
+/// A topic and its shape, and where it goes.
 #[derive(Clone)]
 pub struct Table {
     pub topic: Arc<str>,
     pub schema: Arc<Schema>,
+    pub target: Arc<Target>,
+}
+
+impl Table {
+    pub fn of(topic: &Arc<str>, schema: Schema) -> Table {
+        let schema = Arc::new(schema);
+        let target = Arc::new(Target::whole(topic, &schema));
+        Table { topic: topic.clone(), schema, target }
+    }
+
+    /// The same, as a rule has it.
+    pub fn ruled(&self, rule: impl FnOnce(&mut Target)) -> Table {
+        let mut target = (*self.target).clone();
+        rule(&mut target);
+        Table { target: Arc::new(target), ..self.clone() }
+    }
 }
 
 pub fn column(name: &str, kind: ValueKind) -> Column {
@@ -49,7 +58,7 @@ pub fn table(name: &str, columns: &[(&str, ValueKind)], key: &[usize]) -> Table 
     let columns = columns.iter().map(|(name, kind)| column(name, *kind)).collect();
     let schema =
         Schema { namespace: "public".to_owned(), table: name.to_owned(), columns, key: key.to_vec() };
-    Table { topic: format!("shop.public.{name}").into(), schema: Arc::new(schema) }
+    Table::of(&format!("shop.public.{name}").into(), schema)
 }
 
 /// `t(id int primary key, name text, note text)`.
@@ -61,8 +70,23 @@ pub fn user<'a>(id: i64, name: &'a str) -> [Value<'a>; 3] {
     [Value::Int(id), Value::Text(name), Value::Null]
 }
 
+/// A delivery, and where its topics go.
+pub struct Fed {
+    delivery: Delivery,
+    targets: Vec<Arc<Target>>,
+}
+
+impl Deref for Fed {
+    type Target = Delivery;
+
+    fn deref(&self) -> &Delivery {
+        &self.delivery
+    }
+}
+
 /// Builds deliveries, counting offsets as a log does.
 pub struct Feed {
+    targets: Vec<Arc<Target>>,
     builder: BatchBuilder,
     next: HashMap<TopicPartition, u64>,
     sequence: u64,
@@ -70,7 +94,8 @@ pub struct Feed {
 
 impl Feed {
     pub fn new() -> Self {
-        Feed { builder: BatchBuilder::new("shop", 1 << 20), next: HashMap::new(), sequence: 0 }
+        let builder = BatchBuilder::new("shop", 1 << 20);
+        Feed { targets: Vec::new(), builder, next: HashMap::new(), sequence: 0 }
     }
 
     pub fn change(
@@ -80,6 +105,10 @@ impl Feed {
         before: Option<(Image, &[Value<'_>])>,
         after: Option<&[Value<'_>]>,
     ) -> &mut Self {
+        // The same topic and shape always come with the same target.
+        if !self.targets.contains(&table.target) {
+            self.targets.push(table.target.clone());
+        }
         if !self.builder.in_transaction() {
             self.builder.begin(1, 1_700_000_000_000_000);
         }
@@ -115,7 +144,12 @@ impl Feed {
         self.change(table, Op::Truncate, None, None)
     }
 
-    pub fn take(&mut self) -> Delivery {
+    /// A delete that keeps the row and sets columns of it.
+    pub fn mark(&mut self, table: &Table, key: &[Value<'_>], row: &[Value<'_>]) -> &mut Self {
+        self.change(table, Op::Delete, Some((Image::OldKey, key)), Some(row))
+    }
+
+    pub fn take(&mut self) -> Fed {
         if self.builder.in_transaction() {
             self.builder.commit(b"position");
         }
@@ -126,7 +160,7 @@ impl Feed {
             section.base = *next;
             *next += u64::from(section.span);
         }
-        Delivery {
+        let delivery = Delivery {
             log: LOG,
             sequence: self.sequence,
             producer: batch.producer,
@@ -134,7 +168,8 @@ impl Feed {
             continues: batch.continues,
             transactions: batch.transactions,
             sections: batch.sections,
-        }
+        };
+        Fed { delivery, targets: self.targets.clone() }
     }
 }
 
@@ -144,28 +179,27 @@ pub struct Harness {
     pub cursor: Cursor,
     pub feed: Feed,
     pub options: Options,
-    pub mapping: Mapping,
     folder: TempDir,
 }
 
 impl Harness {
     pub fn new() -> Self {
-        Self::with(everything(), |_| {}, "")
+        Self::with(|_| {}, "")
     }
 
     /// A file that already holds what `sql` makes.
     pub fn on(sql: &str) -> Self {
-        Self::with(everything(), |_| {}, sql)
+        Self::with(|_| {}, sql)
     }
 
-    pub fn with(mapping: Mapping, adjust: impl FnOnce(&mut Options), sql: &str) -> Self {
+    pub fn with(adjust: impl FnOnce(&mut Options), sql: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = Options::new(folder.path().join("target.db"));
         adjust(&mut options);
         Connection::open(&options.path).unwrap().execute_batch(sql).unwrap();
-        let mut sink = Sqlite::new("billing", options.clone(), mapping.clone());
+        let mut sink = Sqlite::new("billing", options.clone());
         assert_eq!(now(sink.start(LOG)).unwrap(), None);
-        Harness { sink, cursor: Cursor::start(LOG), feed: Feed::new(), options, mapping, folder }
+        Harness { sink, cursor: Cursor::start(LOG), feed: Feed::new(), options, folder }
     }
 
     pub fn path(&self) -> PathBuf {
@@ -178,14 +212,14 @@ impl Harness {
 
     /// What a crash leaves: the connection is gone, and what was not committed with it.
     pub fn restart(&mut self) -> Result<Option<Cursor>> {
-        self.sink = Sqlite::new("billing", self.options.clone(), self.mapping.clone());
+        self.sink = Sqlite::new("billing", self.options.clone());
         let cursor = now(self.sink.start(LOG))?;
         self.cursor = cursor.clone().unwrap_or(Cursor::start(LOG));
         Ok(cursor)
     }
 
     /// Applies a delivery without committing; the result of each record.
-    pub fn apply(&mut self, delivery: &Delivery) -> Vec<Result<()>> {
+    pub fn apply(&mut self, delivery: &Fed) -> Vec<Result<()>> {
         apply(&mut self.sink, delivery)
     }
 
@@ -215,17 +249,16 @@ impl Harness {
     }
 }
 
-pub fn apply(sink: &mut Sqlite, delivery: &Delivery) -> Vec<Result<()>> {
+pub fn apply(sink: &mut Sqlite, fed: &Fed) -> Vec<Result<()>> {
     let mut results = Vec::new();
-    for delivered in delivery.records() {
+    for delivered in fed.records() {
         let delivered = delivered.unwrap();
+        let topic = &delivered.section.topic;
         let schema = delivered.section.schema.as_ref().unwrap();
-        let incoming = Incoming {
-            topic: &delivered.section.topic,
-            transaction: delivered.transaction,
-            change: Change::decode(delivered.record, schema).unwrap(),
-        };
-        results.push(sink.apply(&incoming));
+        let fits = |target: &&Arc<Target>| target.topic == topic.topic && target.schema == *schema;
+        let target = fed.targets.iter().find(fits).unwrap();
+        let change = Change::decode(delivered.record, &target.schema).unwrap();
+        results.push(sink.apply(&Incoming { topic, transaction: delivered.transaction, change, target }));
     }
     results
 }

@@ -9,3 +9,5 @@ mod fixture;
 mod kinds;
 mod names;
 mod operations;
+mod rows;
+mod soft;

@@ -1,8 +1,8 @@
 //! Names come from a peer: whatever they hold, they stay names (I12).
 
-use connector_api::{Kind, Mapping, Value, ValueKind};
+use connector_api::{Kind, Value, ValueKind};
 
-use crate::fixture::{Harness, rule, table, user, users};
+use crate::fixture::{Harness, Table, table, user, users};
 
 #[test]
 fn hostile_names_stay_names() {
@@ -112,20 +112,12 @@ fn the_limit_of_columns() {
 }
 
 #[test]
-fn two_topics_share_a_table_only_when_both_rules_name_it() {
-    let here = users();
-    let mut there = users();
-    there.topic = "shop.audit.Users".into();
+fn two_topics_may_be_written_to_one_table() {
+    let named =
+        |table: &Table| table.ruled(|target| (target.table, target.named) = ("people".to_owned(), true));
+    let here = named(&users());
+    let there = named(&Table::of(&"shop.audit.Users".into(), (*users().schema).clone()));
     let mut harness = Harness::new();
-    harness.feed.insert(&here, &user(1, "ann"));
-    harness.deliver();
-    harness.feed.insert(&there, &user(2, "bob"));
-    let error = harness.refused();
-    assert_eq!(error.kind(), Kind::Config);
-    assert!(error.to_string().contains("already written to table \"users\""), "{error}");
-
-    let named = connector_api::Rule { table: Some("people".to_owned()), ..rule("*") };
-    let mut harness = Harness::with(Mapping { rules: vec![named] }, |_| {}, "");
     harness.feed.insert(&here, &user(1, "ann")).insert(&there, &user(2, "bob"));
     harness.deliver();
     assert_eq!(harness.rows("SELECT name FROM people ORDER BY id"), ["ann", "bob"]);

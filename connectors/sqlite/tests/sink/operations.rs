@@ -1,8 +1,8 @@
 //! What each operation does.
 
-use connector_api::{Image, Kind, Mapping, OnDelete, Op, Rule, Sink, Value, ValueKind};
+use connector_api::{Image, Kind, Op, Sink, Value, ValueKind};
 
-use crate::fixture::{Harness, Table, now, rule, table, user, users};
+use crate::fixture::{Harness, Table, now, table, user, users};
 
 const USERS: &str = "SELECT * FROM users ORDER BY id";
 
@@ -203,21 +203,6 @@ fn truncate_empties_the_table() {
 }
 
 #[test]
-fn ignored_deletes_leave_the_rows() {
-    let mapping = Mapping { rules: vec![Rule { on_delete: OnDelete::Ignore, ..rule("*") }] };
-    let mut harness = Harness::with(mapping, |_| {}, "");
-    let users = users();
-    harness.feed.insert(&users, &user(1, "ann")).insert(&users, &user(2, "bob"));
-    harness
-        .feed
-        .delete(&users, &[Value::Int(1)])
-        .relocate(&users, &[Value::Int(2)], &user(3, "bob"))
-        .truncate(&users);
-    harness.deliver();
-    assert_eq!(harness.rows(USERS), ["1|ann|NULL", "3|bob|NULL"]);
-}
-
-#[test]
 fn a_table_of_key_columns_only() {
     let pairs = table("pairs", &[("a", ValueKind::Int), ("b", ValueKind::Text)], &[1, 0]);
     let mut harness = Harness::new();
@@ -275,14 +260,13 @@ fn an_update_without_a_key_whose_row_is_missing_inserts_the_new_row() {
 
 #[test]
 fn columns_are_picked_renamed_and_reordered() {
-    let named = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect();
-    let rule = Rule {
-        table: Some("customers".to_owned()),
-        columns: Some(named(&[("note", "memo"), ("id", "number"), ("id", "copy")])),
-        ..rule("shop.*")
-    };
-    let mut harness = Harness::with(Mapping { rules: vec![rule] }, |_| {}, "");
-    let users = users();
+    let users = users().ruled(|target| {
+        let named = |(at, name): (usize, &str)| (at, name.to_owned());
+        target.table = "customers".to_owned();
+        target.columns = [(2, "memo"), (0, "number"), (0, "copy")].map(named).to_vec();
+        target.key = vec![1];
+    });
+    let mut harness = Harness::new();
     harness.feed.insert(&users, &[Value::Int(1), Value::Text("ann"), Value::Text("hi")]);
     harness.feed.update(&users, &[Value::Int(1), Value::Text("ann"), Value::Text("ho")]);
     harness.feed.relocate(&users, &[Value::Int(1)], &[Value::Int(2), Value::Text("ann"), Value::Unchanged]);

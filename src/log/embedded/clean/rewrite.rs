@@ -34,7 +34,7 @@ pub(super) fn rewrite(run: &Run<'_>, first: u64, plan: &Plan) -> Result<(u64, u6
     let failed = |error| Error::io(format!("rewrite {}", path.display()), error);
     let file = fs.create(&temporary).map_err(failed)?;
     let header = Header { generation: segment.header.generation.wrapping_add(1), ..segment.header };
-    let written = write(plan, file, header, &mut segment, limit);
+    let written = write(run, plan, file, header, (&mut segment, limit));
     let (index, len) = written.inspect_err(|_| drop(fs.remove(&temporary)))?;
     fs.rename(&temporary, &path).and_then(|()| fs.sync_dir(&run.shared.dir)).map_err(failed)?;
     index::write(fs, &path, &index, first, header.generation, len);
@@ -42,11 +42,11 @@ pub(super) fn rewrite(run: &Run<'_>, first: u64, plan: &Plan) -> Result<(u64, u6
 }
 
 fn write(
+    run: &Run<'_>,
     plan: &Plan,
     file: Arc<dyn File>,
     header: Header,
-    segment: &mut Segment,
-    limit: u64,
+    (segment, limit): (&mut Segment, u64),
 ) -> Result<(Index, u64)> {
     let salt = Salt::new(header.log, header.first);
     let mut rewrite =
@@ -55,6 +55,7 @@ fn write(
     rewrite.out.write_all(&header.encode()).map_err(failed)?;
     let (mut at, mut sealed) = (HEADER_LEN as u64, false);
     while at < limit {
+        run.go_on()?;
         let entry = segment.entry(at, limit).map_err(|fault| segment.error(fault))?;
         sealed = rewrite.entry(segment, &entry, limit)?;
         at = entry.end();

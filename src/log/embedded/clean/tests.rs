@@ -8,7 +8,7 @@ use connector_api::{Cursor, Kind, Op, TopicPartition};
 use crate::log::conformance::{Producer, all, keys, read_all, read_from, wanted};
 use crate::log::embedded::Embedded;
 use crate::log::embedded::fs::faulty::Faulty;
-use crate::log::embedded::options::{Options, Retentions};
+use crate::log::embedded::options::{Compression, Options, Retentions};
 use crate::log::{Cleaned, Log, Retention};
 
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -244,4 +244,91 @@ fn a_reader_in_a_segment_that_is_rewritten_goes_on() {
     let newest: Vec<(u64, u64)> = keys(&read, "a").into_iter().rev().take(3).collect();
     assert_eq!(newest, [(39, 0), (38, 2), (37, 1)]);
     assert!(offsets(&log, "a").len() < 20);
+}
+
+/// The newest batches of a sealed segment are in the tail cache as they were written. After compaction the two do not fit
+/// together: the update in memory builds on a row that is no longer in the file.
+#[test]
+fn a_reader_that_comes_to_the_tail_cache_gets_what_compaction_left() {
+    let log = open(&Faulty::new(1), Options { segment_size: 9000, tail_bytes: 6000, ..options() });
+    let mut shop = Producer::new("shop");
+    let large = |shop: &mut Producer, bytes: usize| {
+        let text = std::mem::replace(&mut shop.text, "x".repeat(bytes));
+        shop.insert("large", bytes as u64);
+        shop.text = text;
+    };
+    // Too large for the tail cache together with what follows.
+    shop.insert("a", 1);
+    large(&mut shop, 6500);
+    append(&log, &mut shop);
+    shop.change("a", Op::Update, 1, true);
+    append(&log, &mut shop);
+    shop.insert("a", 1);
+    append(&log, &mut shop);
+    // Too large for the segment.
+    large(&mut shop, 2500);
+    append(&log, &mut shop);
+    assert_eq!(log.status().segments, 2);
+    assert_eq!(offsets(&log, "a"), [0, 1, 2]);
+    assert_eq!(clean(&log).segments_rewritten, 1);
+    assert_eq!(offsets(&log, "a"), [2], "an update without the row that it builds on");
+    assert_eq!(offsets(&log, "large"), [0, 1]);
+}
+
+/// A sink's new configuration no longer reads a topic: its cursor there stands for ever, and nothing waits for that.
+#[test]
+fn a_group_holds_back_only_what_it_reads_now() {
+    let log = open(&Faulty::new(1), limits(Some(0), None));
+    events(&log, 60);
+    log.register_group("sink", &wanted("ev*")).unwrap();
+    log.commit_group("sink", &cursor(&log, "events", 20)).unwrap();
+    clean(&log);
+    assert_eq!(earliest(&log, "events"), 20);
+    log.register_group("sink", &wanted("orders*")).unwrap();
+    clean(&log);
+    assert!(earliest(&log, "events") > 40);
+}
+
+/// What a topic holds is counted before compression, and so is what goes.
+#[test]
+fn limits_by_bytes_hold_with_compression() {
+    let options = Options { compression: Compression::Lz4, segment_size: 2000, ..limits(None, Some(20_000)) };
+    let retention = Retentions {
+        rules: vec![("t".to_owned(), Retention::Limits { age_s: None, bytes: Some(20_000) })],
+        ..Retentions::default()
+    };
+    let log = open(&Faulty::new(1), Options { retention, ..options });
+    let mut shop = Producer::new("shop");
+    shop.text = "compressible ".repeat(40);
+    for round in 0..20 {
+        for key in 0..20 {
+            shop.insert("t", key);
+            append(&log, &mut shop);
+        }
+        clean(&log);
+        let kept = offsets(&log, "t").len();
+        assert!(kept >= 20_000 / 600 || round < 2, "round {round}: {kept} records of 530 bytes are left");
+        let bytes = log.topics()[0].bytes;
+        assert!(bytes < 25_000, "round {round}: {bytes} bytes");
+    }
+}
+
+/// Runs that find the same again write nothing.
+#[test]
+fn what_is_known_to_be_gone_is_not_written_again() {
+    let log = open(&Faulty::new(1), Options { clean_percent: 60, ..limits(Some(0), None) });
+    let (mut app, mut shop) = (Producer::new("app"), Producer::new("shop"));
+    for key in 0..20 {
+        // Too little of each segment is events.
+        app.event("events", key);
+        append(&log, &mut app);
+        (0..3).for_each(|row| shop.insert("a", 10 * key + row));
+        append(&log, &mut shop);
+    }
+    clean(&log);
+    assert!(earliest(&log, "events") > 10);
+    let before = log.status().bytes;
+    clean(&log);
+    clean(&log);
+    assert_eq!(log.status().bytes, before);
 }

@@ -43,6 +43,8 @@ pub(in crate::log::embedded) struct Faults {
     pub short: bool,
     /// Renames fail.
     pub rename: bool,
+    /// Removing files fails.
+    pub remove: bool,
     /// Changes of files and names that still succeed; then power is gone.
     pub steps: Option<u64>,
 }
@@ -262,6 +264,9 @@ impl Fs for Faulty {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.step()?;
+        if inner.faults.remove {
+            return Err(io::Error::other("remove failed"));
+        }
         inner.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         inner.pending.push(Change::Remove(path.to_owned()));
         Ok(())

@@ -1,15 +1,20 @@
-//! A model of the log against the real one: appends, transactions in chunks, aborts, cleaning, crashes, reopening, and sinks
-//! that read all the while.
+//! A model of the log against the real one: appends of two producers, transactions in chunks, aborts, cleaning, crashes,
+//! reopening, and sinks that read all the while.
 
 use std::collections::BTreeMap;
 
-use connector_api::{Change, Delivery, Op, Value};
+use connector_api::{Change, Delivery, Encoding, Op, Value};
 use proptest::prelude::*;
 
 use super::*;
-use crate::log::conformance::{all, read_all};
+use crate::log::Retention;
+use crate::log::conformance::{all, read_all, wanted};
 
 const TABLES: [&str; 2] = ["shop.a", "shop.b"];
+const WEB: &str = "web.c";
+const EVENTS: &str = "web.events";
+/// What each sink reads.
+const SINKS: [&str; 2] = ["*", "shop.b"];
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -40,8 +45,14 @@ enum Step {
     BreakClean {
         steps: u64,
     },
-    /// The first sink reads some.
+    /// Another producer, which is never disturbed, changes a row and sends an event, and may go on with its transaction.
+    Web {
+        key: u64,
+        goes_on: bool,
+    },
+    /// One of the sinks reads some.
     Read {
+        sink: usize,
         bytes: usize,
     },
 }
@@ -86,7 +97,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..900u64, 0..3usize).prop_map(|(room, pipelined)| Step::Full { room, pipelined }),
         1 => (failure(), 0..3usize).prop_map(|(how, pipelined)| Step::Break { how, pipelined }),
         2 => (0..60u64).prop_map(|steps| Step::BreakClean { steps }),
-        3 => (1..3000usize).prop_map(|bytes| Step::Read { bytes }),
+        3 => (0..6u64, any::<bool>()).prop_map(|(key, goes_on)| Step::Web { key, goes_on }),
+        3 => (0..SINKS.len(), 1..3000usize).prop_map(|(sink, bytes)| Step::Read { sink, bytes }),
     ]
 }
 
@@ -101,6 +113,8 @@ type Rows = BTreeMap<(String, i64), String>;
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Sink {
     rows: Rows,
+    /// Numbers of events.
+    events: Vec<u64>,
     /// Some of a transaction was applied, and not its end.
     inside: bool,
 }
@@ -111,6 +125,12 @@ impl Sink {
         self.inside = delivery.continues;
         for delivered in delivery.records() {
             let delivered = delivered.unwrap();
+            if delivered.section.encoding == Encoding::Events {
+                let key = connector_api::Row::from_bytes(delivered.record.key.unwrap()).to_vec().unwrap();
+                let Value::Int(number) = key[0] else { panic!("key {key:?}") };
+                self.events.push(number as u64);
+                continue;
+            }
             let schema = delivered.section.schema.as_ref().unwrap();
             let change = Change::decode(delivered.record, schema).unwrap();
             self.change(&delivered.section.topic.topic, &change);
@@ -152,8 +172,13 @@ struct World {
     rows: Rows,
     committed: Rows,
     texts: u64,
-    sink: Sink,
-    cursor: Cursor,
+    web: Producer,
+    web_rows: Rows,
+    web_committed: Rows,
+    /// Events sent, and those of them that are committed.
+    sent: Vec<u64>,
+    web_sent: Vec<u64>,
+    sinks: Vec<(Sink, Cursor)>,
     settings: u8,
 }
 
@@ -168,13 +193,19 @@ impl World {
             rows: Rows::new(),
             committed: Rows::new(),
             texts: 0,
-            sink: Sink::default(),
-            cursor: Cursor::start(LogId(0)),
+            web: Producer::new("web"),
+            web_rows: Rows::new(),
+            web_committed: Rows::new(),
+            sent: Vec::new(),
+            web_sent: Vec::new(),
+            sinks: Vec::new(),
             settings,
         };
         world.open();
-        world.cursor = Cursor::start(world.log().id());
-        world.log().register_group("sink", &all()).unwrap();
+        for pattern in SINKS {
+            world.sinks.push((Sink::default(), Cursor::start(world.log().id())));
+            world.log().register_group(pattern, &wanted(pattern)).unwrap();
+        }
         world
     }
 
@@ -188,9 +219,30 @@ impl World {
             options.compression = if settings & 2 != 0 { Compression::Lz4 } else { Compression::None };
             options.clean_memory = if settings & 8 != 0 { 96 } else { 64 << 20 };
             options.clean_percent = if settings & 4 != 0 { 60 } else { 0 };
+            if settings & 16 != 0 {
+                options.retention.events = Retention::Limits { age_s: Some(0), bytes: None };
+            }
         });
         self.log = Some(log.unwrap());
         self.restart();
+        let transactions = self.web.transactions;
+        self.web = Producer::new("web");
+        self.web.transactions = transactions;
+        (self.web_rows, self.web_sent) = (self.web_committed.clone(), self.sent.clone());
+    }
+
+    fn web(&mut self, key: u64, goes_on: bool) {
+        self.texts += 1;
+        self.web.text = self.texts.to_string();
+        self.web_rows.insert((WEB.to_owned(), key as i64), self.web.text.clone());
+        self.web.change(WEB, Op::Update, key, false);
+        self.web.event(EVENTS, self.texts);
+        self.web_sent.push(self.texts);
+        let batch = if goes_on { self.web.chunk() } else { self.web.commit() };
+        append(self.log(), batch).unwrap();
+        if !goes_on {
+            (self.web_committed, self.sent) = (self.web_rows.clone(), self.web_sent.clone());
+        }
     }
 
     fn crash(&mut self) {
@@ -275,7 +327,8 @@ impl World {
                 self.open();
             }
             Step::Crash => self.crash(),
-            Step::Read { bytes } => self.read(*bytes),
+            Step::Web { key, goes_on } => self.web(*key, *goes_on),
+            Step::Read { sink, bytes } => self.read(*sink, *bytes),
         }
     }
 
@@ -342,36 +395,67 @@ impl World {
         self.restart();
     }
 
-    /// The sink reads once, applies, and stores its cursor. It stops between transactions only, as sinks do.
-    fn read(&mut self, bytes: usize) {
+    /// A sink reads once, applies, and stores its cursor. It stops between transactions only, as sinks do.
+    fn read(&mut self, number: usize, bytes: usize) {
         let log = self.log.clone().unwrap();
-        let mut reader = log.subscribe(all(), self.cursor.clone()).unwrap();
+        let (sink, cursor) = &mut self.sinks[number];
+        let mut reader = log.subscribe(wanted(SINKS[number]), cursor.clone()).unwrap();
         while !reader.at_tail() {
             for delivery in wait(reader.next(bytes)).unwrap() {
-                self.sink.apply(&delivery);
-                delivery.advance(&mut self.cursor);
+                sink.apply(&delivery);
+                delivery.advance(cursor);
             }
-            if !self.sink.inside {
+            if !sink.inside {
                 break;
             }
         }
-        log.commit_group("sink", &self.cursor).unwrap();
+        log.commit_group(SINKS[number], cursor).unwrap();
+    }
+
+    /// Whatever happened before: cleaning and a crash change nothing for a sink.
+    fn end(&mut self) {
+        self.check();
+        wait(self.log().clean()).unwrap();
+        wait(self.log().clean()).unwrap();
+        self.check();
+        self.crash();
+        self.check();
     }
 
     fn check(&mut self) {
+        let committed: Rows = self.committed.clone().into_iter().chain(self.web_committed.clone()).collect();
         let mut fresh = Sink::default();
         wait(read_all(self.log(), &all())).iter().for_each(|delivery| fresh.apply(delivery));
-        assert_eq!(fresh.rows, self.committed, "a sink that is filled from the log alone");
-        while self.sink.rows != self.committed {
-            let before = self.cursor.clone();
-            self.read(usize::MAX);
-            assert!(
-                self.cursor != before,
-                "the sink is at the tail: {:?} {:?}",
-                self.sink.rows,
-                self.committed
-            );
+        assert_eq!(fresh.rows, committed, "a sink that is filled from the log alone");
+        assert!(self.sent.ends_with(&fresh.events), "{:?} of {:?}", fresh.events, self.sent);
+        assert!(self.settings & 16 != 0 || fresh.events == self.sent);
+        for (number, pattern) in SINKS.into_iter().enumerate() {
+            let mut expected = Sink { rows: committed.clone(), events: self.sent.clone(), inside: false };
+            if pattern != "*" {
+                expected.rows.retain(|(table, _), _| table == pattern);
+                expected.events.clear();
+            }
+            while self.sinks[number].0 != expected {
+                let before = self.sinks[number].1.clone();
+                self.read(number, usize::MAX);
+                let (sink, cursor) = &self.sinks[number];
+                assert!(*cursor != before, "sink {number} is at the tail: {sink:?} {expected:?}");
+            }
         }
+    }
+}
+
+/// Found by chance, once in a quarter of a million cases: a segment is sealed by an append that then fails, so that its last
+/// batches are in the tail cache after compaction took from the file what they build on.
+#[test]
+fn a_segment_is_sealed_while_its_last_batches_are_in_memory() {
+    for room in 300..600 {
+        let mut world = World::new(0, 0);
+        world.step(&Step::Commit { pipelined: 2 });
+        world.step(&Step::Change(vec![Edit::Partial { table: 0, key: 0 }]));
+        world.step(&Step::Change(vec![Edit::Truncate { table: 0 }]));
+        world.step(&Step::Full { room, pipelined: 1 });
+        world.end();
     }
 }
 
@@ -381,18 +465,13 @@ proptest! {
     #[test]
     fn it_does_what_the_model_does(
         seed: u64,
-        settings in 0..16u8,
+        settings in 0..32u8,
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut world = World::new(seed, settings);
         for step in &steps {
             world.step(step);
         }
-        world.check();
-        wait(world.log().clean()).unwrap();
-        wait(world.log().clean()).unwrap();
-        world.check();
-        world.crash();
-        world.check();
+        world.end();
     }
 }

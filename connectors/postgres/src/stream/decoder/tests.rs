@@ -98,7 +98,7 @@ fn a_backlog_is_seen_by_the_servers_clock_alone() {
     let long_ago = -1_000_000_000;
     decoder.apply(&begin(10, long_ago), &mut into).unwrap();
     assert!(!decoder.is_behind());
-    decoder.apply(&data(long_ago + BEHIND + 1, b"O"), &mut into).unwrap();
+    decoder.apply(&data(long_ago + BEHIND.as_micros() as i64 + 1, b"O"), &mut into).unwrap();
     assert!(decoder.is_behind());
 }
 

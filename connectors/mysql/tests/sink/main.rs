@@ -1,0 +1,12 @@
+//! The sink on a real MariaDB.
+
+mod bench;
+mod check;
+mod evolve;
+mod failure;
+mod fixture;
+mod kinds;
+mod lanes;
+mod names;
+mod operations;
+mod refused;

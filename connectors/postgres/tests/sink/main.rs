@@ -1,0 +1,16 @@
+//! The sink on real servers.
+
+mod bench;
+mod check;
+mod crash;
+mod cursor;
+mod drift;
+mod evolve;
+mod fixture;
+mod foreign;
+mod lanes;
+mod names;
+mod operations;
+mod refused;
+mod rows;
+mod types;
