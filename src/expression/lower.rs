@@ -359,7 +359,7 @@ impl<'s> Lowering<'s> {
         args: &[&IdedExpr],
     ) -> Result<Typed, Fault> {
         if functions::named(name, method).next().is_none() {
-            let place = self.place(expr.id);
+            let place = self.parsed.name_before(expr.id, name);
             let other = functions::named(name, !method).next().is_some();
             let shown: String = name.chars().take(40).collect();
             return Err(match (other, method) {
@@ -375,7 +375,7 @@ impl<'s> Lowering<'s> {
             let counts: Vec<_> =
                 functions::named(name, method).map(|function| function.others.len().to_string()).collect();
             let message = format!("`{name}` has another number of arguments: {}", counts.join(" or "));
-            return Err(Fault::new(self.place(expr.id), message));
+            return Err(Fault::new(self.parsed.name_before(expr.id, name), message));
         };
         let takes = |at: usize, kind: Type| match at.checked_sub(1).and_then(|at| function.others.get(at)) {
             _ if kind.is_open() => true,

@@ -21,16 +21,28 @@ pub(super) struct Parsed {
     pub(super) tree: IdedExpr,
     text: String,
     places: SourceInfo,
-    /// The byte at which each character begins: the parser counts characters.
-    starts: Vec<usize>,
 }
 
 impl Parsed {
-    /// Where a part stands.
+    /// Where a part stands. The parser counts bytes, and says where the last character begins.
     pub(super) fn place(&self, id: u64) -> Range<usize> {
-        let (from, to) = self.places.offset_for(id).unwrap_or((0, u32::MAX));
-        let at = |character: u32| self.starts.get(character as usize).copied().unwrap_or(self.text.len());
-        at(from)..at(to.saturating_add(1)).max(at(from))
+        let (from, last) = self.places.offset_for(id).unwrap_or((0, u32::MAX));
+        let boundary = |from: u32| {
+            let from = (from as usize).min(self.text.len());
+            (from..self.text.len()).find(|at| self.text.is_char_boundary(*at)).unwrap_or(self.text.len())
+        };
+        let start = boundary(from);
+        start..boundary(last.saturating_add(1)).max(start)
+    }
+
+    /// Where the name of a call stands: the parser's place is its bracket.
+    pub(super) fn name_before(&self, id: u64, name: &str) -> Range<usize> {
+        let bracket = self.place(id);
+        let before = self.text.get(..bracket.start).unwrap_or_default().trim_end();
+        match before.strip_suffix(name) {
+            Some(rest) => rest.len()..before.len(),
+            None => bracket,
+        }
     }
 
     pub(super) fn text(&self) -> &str {
@@ -49,7 +61,6 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
             format!("an expression has at most {BYTES_MAX} bytes, and this has {}", text.len()),
         ));
     }
-    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
     let run = || {
         let parser = Parser::new().max_recursion_depth(DEPTH_MAX).enable_ident_escape_syntax(true);
         parser.parse_with_source_info(text)
@@ -60,7 +71,7 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
         thread.spawn_scoped(scope, run).ok().and_then(|running| running.join().ok())
     });
     match parsed {
-        Some(Ok((tree, places))) => Ok(Parsed { tree, text: text.to_owned(), places, starts }),
+        Some(Ok((tree, places))) => Ok(Parsed { tree, text: text.to_owned(), places }),
         Some(Err(errors)) => Err(refused(text, &errors)),
         None => Err(Fault::whole(text, "the expression cannot be parsed")),
     }

@@ -59,10 +59,13 @@ impl<'a> Tables<'a> {
     /// One table is written by one entry, or by entries for different topics that all name it.
     fn target(&self, targets: &mut BTreeMap<&'a str, Vec<Target<'a>>>, item: String, table: &'a SinkTable) {
         let named = table.table.is_some();
+        let pattern = table.topic.contains('*');
         // Two entries with one pattern would both take every topic.
         let name = match &table.table {
+            // That is refused by itself.
+            Some(_) if pattern => return,
             Some(name) => name.as_str(),
-            None if table.topic.contains('*') => table.topic.as_str(),
+            None if pattern => table.topic.as_str(),
             None => table.topic.rsplit('.').next().unwrap_or_default(),
         };
         let this = Target { item, key: if named { "table" } else { "topic" }, topic: &table.topic, named };
@@ -72,13 +75,14 @@ impl<'a> Tables<'a> {
             let place = |target: &Target<'_>| {
                 self.config.places.value(&["sinks", self.sink, "tables", &target.item, target.key])
             };
-            let problem = match table.topic.contains('*') {
-                true => Problem::new(format!("the topic `{}` is named twice", table.topic)),
+            let problem = match pattern {
+                true => Problem::new(format!("the topic `{name}` is named twice")),
                 false => Problem::new(format!("the target table `{name}` is named twice")),
             };
-            let help = match other.topic == this.topic {
-                true => "a topic that is named twice goes to two tables: name another `table`",
-                false => "topics that are merged into one table each name it with `table`",
+            let help = match (pattern, other.topic == this.topic) {
+                (true, _) => "leave one of the two out",
+                (_, true) => "a topic that is named twice goes to two tables: name another `table`",
+                (_, false) => "topics that are merged into one table each name it with `table`",
             };
             let problem = problem.at(place(&this)).help(help);
             self.report.add(match place(other) {
