@@ -7,8 +7,11 @@ use connector_api::{DATE_INFINITY, DATE_MINUS_INFINITY, TIMESTAMP_INFINITY, TIME
 use super::Answer;
 use super::datum::Datum;
 
+/// A name, and what it takes out of a value.
+type Accessor = (&'static str, for<'r> fn(Datum<'r>) -> Answer<'r>);
+
 /// Every accessor, by its name.
-pub(super) const ACCESSORS: [(&str, for<'r> fn(Datum<'r>) -> Answer<'r>); 9] = [
+pub(super) const ACCESSORS: [Accessor; 9] = [
     ("getFullYear", |datum| day(&datum, |days| civil_from_days(days).0)),
     ("getMonth", |datum| day(&datum, |days| i64::from(civil_from_days(days).1) - 1)),
     ("getDate", |datum| day(&datum, |days| i64::from(civil_from_days(days).2))),

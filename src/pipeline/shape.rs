@@ -54,6 +54,8 @@ struct Shape {
     target: Arc<Target>,
     /// Deletes are passed over.
     ignores_deletes: bool,
+    /// Other topics are written to the same table.
+    shared: bool,
     /// `None`: rows pass as they are.
     reshape: Option<Box<Reshape>>,
 }
@@ -79,7 +81,12 @@ impl Shaper {
         let Captured { topic, transaction, change } = *captured;
         let at = self.find(&topic.topic, change.schema)?;
         let Some(route) = self.routes.get_mut(at) else { return Ok(()) };
+        let mut refused = Ok(());
         for shape in &mut route.shapes {
+            if change.op == Op::Truncate && shape.shared && !shape.ignores_deletes {
+                refused = Err(truncate_shared(captured, &shape.target));
+                continue;
+            }
             if let Some(reshape) = &mut shape.reshape {
                 reshape.apply(captured, &shape.target, sink)?;
                 continue;
@@ -90,7 +97,7 @@ impl Shaper {
             }
             sink.apply(&Incoming { topic, transaction, change, target: &shape.target })?;
         }
-        Ok(())
+        refused
     }
 
     /// Whether a truncate of the topic leaves rows in the target.
@@ -158,12 +165,12 @@ impl Shaper {
         for (at, rule) in self.mapping.rules(topic) {
             let Fit { target, plan } = fit(&self.mapping, at, topic, schema)?;
             let all = self.routes.iter().flat_map(|route| &route.shapes);
-            let shared = all.map(|shape| &shape.target).find(|other| {
+            let taken = all.map(|shape| &shape.target).find(|other| {
                 other.topic != *topic
                     && other.table.eq_ignore_ascii_case(&target.table)
                     && !(other.named && target.named)
             });
-            if let Some(other) = shared {
+            if let Some(other) = taken {
                 return Err(Misfit {
                     rule: at,
                     path: vec!["table".to_owned()],
@@ -173,7 +180,8 @@ impl Shaper {
             }
             let ignores_deletes = rule.on_delete == OnDelete::Ignore;
             let reshape = plan.map(|plan| Box::new(Reshape::new(plan, ignores_deletes, schema, &target)));
-            shapes.push(Shape { target: Arc::new(target), ignores_deletes, reshape });
+            let shared = self.mapping.is_shared(rule);
+            shapes.push(Shape { target: Arc::new(target), ignores_deletes, shared, reshape });
         }
         if shapes.is_empty() {
             let error = Error::config(format!("apply change: no rule takes topic {topic}"));
@@ -187,6 +195,23 @@ impl Shaper {
 pub fn whole_old_rows(schema: &Schema) -> String {
     let quote = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     format!("ALTER TABLE {}.{} REPLICA IDENTITY FULL;", quote(&schema.namespace), quote(&schema.table))
+}
+
+/// The rows of the other topics would go with it. What to do about the topic's own rows is for a person to decide.
+#[cold]
+fn truncate_shared(captured: &Captured<'_>, target: &Target) -> Error {
+    let (topic, table) = (&captured.topic.topic, &target.table);
+    // A copy belongs to no source transaction. When it begins again, it writes every row again that is still there.
+    let what = match captured.transaction.id {
+        0 => {
+            "its copy was interrupted and began again; rows that the source deleted in between are still there"
+        }
+        _ => "the source truncated it, and its rows are still there",
+    };
+    Error::data(format!("map {topic}: other topics are written to table {table:?}, so it is not emptied: {what}"))
+        .with_remedy(format!(
+            "delete the rows of {topic} from table {table:?} that the source no longer has, then drop this dead letter"
+        ))
 }
 
 /// Two topics that would be written to one table without anybody having said so.

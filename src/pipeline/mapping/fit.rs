@@ -30,8 +30,6 @@ pub struct Plan {
     pub key_from_key: bool,
     /// Deletes set columns.
     pub soft: bool,
-    /// Other topics are written to the same table.
-    pub shared: bool,
 }
 
 /// Where the value of a target column comes from.
@@ -97,7 +95,7 @@ pub fn fit(mapping: &Mapping, at: usize, topic: &Arc<str>, schema: &Arc<Schema>)
         let target = Target { topic: topic.clone(), schema: schema.clone(), table, named, columns, key };
         return Ok(Fit { target, plan: None });
     }
-    let plan = fitting.plan(&drafts, &key, mapping.is_shared(rule))?;
+    let plan = fitting.plan(&drafts, &key)?;
     let names = drafts.iter().enumerate().map(|(at, draft)| (at, draft.column.name.clone())).collect();
     let (mut outputs, mut columns) = (Vec::new(), Vec::new());
     for (at, Draft { from, dead, mut column, .. }) in drafts.into_iter().enumerate() {
@@ -295,7 +293,7 @@ impl Fitting<'_> {
     }
 
     /// Everything but the outputs.
-    fn plan(&self, drafts: &[Draft], key: &[usize], shared: bool) -> Result<Plan, Misfit> {
+    fn plan(&self, drafts: &[Draft], key: &[usize]) -> Result<Plan, Misfit> {
         let condition = match &self.rule.condition {
             None => None,
             Some(text) => {
@@ -331,7 +329,7 @@ impl Fitting<'_> {
             From::Mark(_) => true,
         };
         let key_from_key = keys().all(from_key) && !self.schema.key.is_empty();
-        Ok(Plan { outputs: Vec::new(), condition, rekeyed: !same, key_from_key, soft, shared })
+        Ok(Plan { outputs: Vec::new(), condition, rekeyed: !same, key_from_key, soft })
     }
 }
 

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use connector_api::reader::put_varint;
 use connector_api::record::{Attributes, Record};
 use connector_api::{Before, Change, Error, Incoming, Op, Result, Schema, Sink, Target, Value, ValueKind};
-use tracing::warn;
 
 use super::image::{Images, Room};
 use super::{Captured, whole_old_rows};
@@ -236,31 +235,12 @@ impl Reshape {
         if self.ignores_deletes {
             return Ok(());
         }
-        if self.plan.shared {
-            return self.truncate_shared(captured, target);
-        }
         self.begin(Op::Truncate, if self.plan.soft { NEW_ROW } else { 0 });
         let partial = self.plan.soft;
         if partial {
             self.put_marks(captured)?;
         }
         self.finish(captured, None, partial, target, sink)
-    }
-
-    /// The rows of the other topics would go with it.
-    fn truncate_shared(&self, captured: &Captured<'_>, target: &Target) -> Worked<()> {
-        if captured.transaction.id == 0 {
-            // The beginning of a copy that was interrupted: it writes every row again.
-            warn!(topic = %captured.topic, table = %target.table, "a copy began again; other topics are written to the table, so it is not emptied first");
-            return Ok(());
-        }
-        Err(Trouble::Other(
-            Error::data(format!(
-                "map {}: a truncate, and other topics are written to table {:?}: their rows would go with it",
-                captured.topic.topic, target.table
-            ))
-            .with_remedy("delete the topic's rows from the table by hand, then drop this dead letter"),
-        ))
     }
 
     /// Starts the value of a record: operation and images.

@@ -214,13 +214,18 @@ fn failures_name_the_column_and_show_no_value() {
 #[test]
 fn a_truncate_does_not_empty_a_table_that_other_topics_share() {
     let other = Rule { topic: "other.public.users".into(), ..rule() };
-    let mut table = Table::new(mapping(&[Rule { computed: vec![computed("shop", "1")], ..rule() }, other]));
-    let mut source = Source::new(false);
-    source.insert(1, "a", Some(1));
-    source.truncate();
-    let error = table.apply_all(&source).unwrap_err();
-    assert_eq!(error.kind(), Kind::Data, "{error}");
-    assert_eq!(table.rows().len(), 1);
+    let own = Rule { table: Some("own".into()), ..rule() };
+    for computed in [Vec::new(), vec![computed("shop", "1")]] {
+        let mut table = Table::new(mapping(&[Rule { computed, ..rule() }, own.clone(), other.clone()]));
+        let mut source = Source::new(false);
+        source.insert(1, "a", Some(1));
+        source.truncate();
+        let error = table.apply_all(&source).unwrap_err();
+        assert_eq!(error.kind(), Kind::Data, "{error}");
+        assert!(error.to_string().contains("other topics are written to table \"people\""), "{error}");
+        // The table that the topic has for itself is emptied all the same.
+        assert_eq!((table.rows().len(), table.rows_of("own").len()), (1, 0));
+    }
 }
 
 #[test]

@@ -183,10 +183,10 @@ proptest! {
         let on_delete = if ignore { OnDelete::Ignore } else { OnDelete::Delete };
         let source = history(&events, true);
         let rule = Rule { on_delete, ..ruled(condition, key) };
-        let (mut one, mut two) = (Table::new(mapping(&[rule.clone()])), Table::new(mapping(&[rule.clone()])));
+        let (mut one, mut two) = (Table::new(mapping(std::slice::from_ref(&rule))), Table::new(mapping(std::slice::from_ref(&rule))));
         one.apply_all(&source).unwrap();
         source.history(|captured| {
-            two.restart(mapping(&[rule.clone()]));
+            two.restart(mapping(std::slice::from_ref(&rule)));
             two.apply(captured)
         }).unwrap();
         prop_assert_eq!(one.rows(), two.rows());

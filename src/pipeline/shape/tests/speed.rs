@@ -72,7 +72,8 @@ fn rows_a_second() {
     for (name, rule) in rules {
         let mut best = f64::INFINITY;
         for _ in 0..ROUNDS {
-            let (mut shaper, mut sink) = (Shaper::new(mapping(&[rule.clone()])), Nowhere::default());
+            let (mut shaper, mut sink) =
+                (Shaper::new(mapping(std::slice::from_ref(&rule))), Nowhere::default());
             let start = Instant::now();
             source.history(|captured| shaper.apply(captured, &mut sink)).unwrap();
             best = best.min(start.elapsed().as_secs_f64());

@@ -143,11 +143,10 @@ impl World {
             bytes
         };
         match &step.work {
-            Work::Upsert { rows, fresh } => {
+            Work::Upsert { rows, .. } => {
                 for row in rows {
                     let cells = known(target, *row);
                     assert_eq!(cells.len(), target.columns.len(), "whole");
-                    let _ = fresh;
                     self.set(target, &key(row), cells);
                 }
             }
