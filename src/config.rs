@@ -32,7 +32,9 @@ pub use places::Places;
 pub use problem::{ConfigError, nearest};
 pub use schema::schema;
 pub use settings::{Settings, TraceFormat};
-pub use sink::{Apply, Columns, OnDelete, OnError, Retry, SinkRules, SinkTable};
+pub use sink::{
+    Apply, Columns, Computed, ComputedColumn, Kind, OnDelete, OnError, Retry, SinkRules, SinkTable,
+};
 
 use files::{Files, Place};
 use node::{Entry, Node, Value};

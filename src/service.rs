@@ -9,7 +9,7 @@ use connector_api::{Error, Kind, Result};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use crate::config::{Config, Engine, Retry};
+use crate::config::{Apply, Config, Engine, Retry};
 use crate::log::{Log, Memory, Subscription, TopicStatus, embedded};
 use crate::pipeline::capture::{self, Capture};
 use crate::pipeline::dead_letter::DeadLetters;
@@ -279,6 +279,7 @@ fn deliver(
         log: log.clone(),
         subscription,
         mapping,
+        batched: sink.rules.apply == Apply::Batched,
         policy,
         dead_letters: dead_letters.clone(),
         status,

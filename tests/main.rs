@@ -12,6 +12,7 @@ mod huge;
 mod identity;
 mod idle;
 mod isolation;
+mod mapping;
 mod outage;
 mod pipeline;
 mod refusals;

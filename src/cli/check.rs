@@ -4,14 +4,14 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use connector_api::{Finding, Kind, Result, Severity, Target};
+use connector_api::{Finding, Kind, Result, Schema, Severity, Target};
 use serde_json::json;
 
 use crate::config::{Config, Engine};
 use crate::log::embedded::Embedded;
 use crate::log::{Log as _, TopicStatus};
-use crate::pipeline::mapping::Mapping;
-use crate::pipeline::shape::Shaper;
+use crate::pipeline::mapping::{Mapping, Misfit};
+use crate::pipeline::shape::{Shaper, whole_old_rows};
 use crate::registry;
 
 /// Free space below which an embedded log is warned about.
@@ -29,7 +29,7 @@ pub async fn check(config: &Config, json: bool) -> Result<bool> {
     }
     let topics = known_topics(config);
     for (name, sink) in &config.sinks {
-        let (targets, mut found) = targets(registry::mapping(config, sink), &topics);
+        let (targets, mut found) = targets(config, name, registry::mapping(config, sink), &topics);
         found.extend(registry::check_sink(name, sink, &targets).await?);
         findings.extend(found.into_iter().map(|finding| placed(config, ["sinks", name], finding)));
     }
@@ -39,25 +39,58 @@ pub async fn check(config: &Config, json: bool) -> Result<bool> {
 }
 
 /// The tables that a sink is to write to, and where its rules do not fit the topics.
-fn targets(mapping: Mapping, topics: &[TopicStatus]) -> (Vec<Arc<Target>>, Vec<Finding>) {
+fn targets(
+    config: &Config,
+    sink: &str,
+    mapping: Mapping,
+    topics: &[TopicStatus],
+) -> (Vec<Arc<Target>>, Vec<Finding>) {
     let subscription = mapping.subscription();
     let mut shaper = Shaper::new(mapping);
     let (mut targets, mut findings) = (Vec::new(), Vec::new());
     for status in topics.iter().filter(|status| subscription.wants(&status.topic.topic)) {
         let Some(schema) = &status.schema else { continue };
         match shaper.targets(&status.topic.topic, schema) {
-            Ok(found) => targets.extend(found),
-            Err(error) => {
-                let place = format!("topic {}", status.topic.topic);
-                let finding = Finding::new(Severity::Error, "mapping", place, error.to_string());
-                findings.push(match error.remedy() {
-                    Some(remedy) => finding.with_remedy(remedy),
-                    None => finding,
-                });
+            Ok(found) => {
+                findings
+                    .extend(shaper.needs_old_rows(&status.topic.topic).map(|table| old_rows(schema, table)));
+                targets.extend(found);
             }
+            Err(misfit) => findings.push(misfitting(config, sink, &status.topic.topic, &misfit)),
         }
     }
     (targets, findings)
+}
+
+/// A rule that does not fit a topic, at the place of the configuration that says so.
+fn misfitting(config: &Config, sink: &str, topic: &str, misfit: &Misfit) -> Finding {
+    let rule = misfit.rule.to_string();
+    let mut path = vec!["sinks", sink, "tables", rule.as_str()];
+    path.extend(misfit.path.iter().map(String::as_str));
+    let located = match &misfit.place {
+        // The short form of a computed column has no `value` below it.
+        Some((text, place)) => {
+            let path = if config.places.has(&path) { &path[..] } else { &path[..path.len() - 1] };
+            config.places.locate_within(path, text, place.clone())
+        }
+        None => config.places.locate(&path),
+    };
+    let at = located.map(|location| format!(" ({location})")).unwrap_or_default();
+    let place = format!("topic {topic}{at}");
+    let finding = Finding::new(Severity::Error, "mapping", place, misfit.error.to_string());
+    match misfit.error.remedy() {
+        Some(remedy) => finding.with_remedy(remedy),
+        None => finding,
+    }
+}
+
+/// A key that is found only in whole old rows. Whether the source sends them is known with its first update.
+fn old_rows(schema: &Schema, table: &str) -> Finding {
+    let what = format!(
+        "the key of target table {table:?} is not made of the source's key: the source must send whole old rows"
+    );
+    let place = format!("{}.{}", schema.namespace, schema.table);
+    Finding::new(Severity::Note, "mapping-old-rows", place, what).with_remedy(whole_old_rows(schema))
 }
 
 /// The topics of the log, as far as there is one.

@@ -4,7 +4,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, Deserializer};
 
-use super::sink::SinkRules;
+use super::sink::{Apply, SinkRules};
 
 macro_rules! connectors {
     ($(#[$doc:meta])* $name:ident { $($type:literal => $variant:ident($options:ty),)+ }) => {
@@ -66,9 +66,14 @@ connectors! {
 impl SinkConnector {
     /// Takes over what the keys that every sink has say of its connector.
     pub(super) fn follow(&mut self, rules: &SinkRules) {
+        let batched = rules.apply == Apply::Batched;
         match self {
-            SinkConnector::Mysql(options) => options.create_tables = rules.create_tables,
-            SinkConnector::Postgres(options) => options.create_tables = rules.create_tables,
+            SinkConnector::Mysql(options) => {
+                (options.create_tables, options.batched) = (rules.create_tables, batched);
+            }
+            SinkConnector::Postgres(options) => {
+                (options.create_tables, options.batched) = (rules.create_tables, batched);
+            }
             SinkConnector::Sqlite(options) => options.create_tables = rules.create_tables,
             SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
         }

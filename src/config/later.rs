@@ -12,8 +12,6 @@ enum When {
     Given,
     /// Its value is this word.
     Is(&'static str),
-    /// Its value is a mapping.
-    Mapping,
     /// Its value is a mapping whose `type` is one of these.
     Type(&'static [&'static str]),
 }
@@ -27,9 +25,6 @@ const LATER: &[Later] = &[
     (&["sources", "*"], When::Type(&["mysql", "sqlite", "kafka", "http"]), "a `{}` source"),
     (&["sources", "*", "columns"], When::Given, "`columns` of a source"),
     (&["sinks", "*"], When::Type(&["kafka"]), "a `{}` sink"),
-    (&["sinks", "*", "apply"], When::Is("batched"), "`apply: batched`"),
-    (&["sinks", "*", "tables", "*", "where"], When::Given, "`where`"),
-    (&["sinks", "*", "tables", "*", "on_delete"], When::Mapping, "the object form of `on_delete`"),
 ];
 
 /// Reports what is not in this version and takes it out of the tree, so that nothing else complains about it.
@@ -72,7 +67,6 @@ fn applies(node: &Node, when: When) -> Option<&Node> {
     match when {
         When::Given => Some(node),
         When::Is(word) => Some(node).filter(|node| node.text() == Some(word)),
-        When::Mapping => Some(node).filter(|node| matches!(node.value, Value::Map(_))),
         When::Type(types) => {
             let kind = &node.entry("type")?.value;
             kind.text().filter(|text| types.contains(text)).map(|_| kind)

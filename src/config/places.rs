@@ -33,6 +33,24 @@ impl Places {
         (depth > 0).then(|| self.files.locate(place)).flatten()
     }
 
+    /// Where a part of the text at `path` stands, as [`Places::locate`].
+    pub fn locate_within(&self, path: &[&str], text: &str, part: std::ops::Range<usize>) -> Option<Location> {
+        self.within(path, text, part).and_then(|place| self.files.locate(place))
+    }
+
+    /// The place of a part of the text at `path`. The file may have it in quotes, folded or indented: it is found by walking
+    /// over both, so that blanks and marks of the notation are passed over.
+    pub(super) fn within(&self, path: &[&str], text: &str, part: std::ops::Range<usize>) -> Option<Place> {
+        let whole = self.value(path)?;
+        let written = self.files.get(whole.file)?.text.get(whole.start as usize..whole.end as usize)?;
+        let Some(start) = walk(written, text, part.start) else { return Some(whole) };
+        let length =
+            text.get(part).map_or(0, |part| part.lines().next().unwrap_or_default().trim_end().len());
+        let start = whole.start.saturating_add(u32::try_from(start).ok()?);
+        let end = start.saturating_add(u32::try_from(length.max(1)).ok()?).min(whole.end);
+        Some(Place { start, end: end.max(start), ..whole })
+    }
+
     /// True when the key at `path` was written.
     pub fn has(&self, path: &[&str]) -> bool {
         self.deepest(path).1 == path.len()
@@ -63,6 +81,20 @@ impl Places {
             }
         }
         (at, path.len())
+    }
+}
+
+/// Where the byte `until` of a text stands in what was written for it; `None` when the two do not agree.
+fn walk(written: &str, text: &str, until: usize) -> Option<usize> {
+    let mut rest = written.char_indices();
+    let mut next = |wanted: char| rest.by_ref().find(|(_, char)| *char == wanted);
+    for wanted in text.get(..until)?.chars().filter(|char| !char.is_whitespace()) {
+        next(wanted)?;
+    }
+    let behind = text.get(until..)?.chars().find(|char| !char.is_whitespace());
+    match behind {
+        Some(wanted) => next(wanted).map(|(at, _)| at),
+        None => Some(written.trim_end_matches(['"', '\'', '\n', ' ']).len()),
     }
 }
 

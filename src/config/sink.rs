@@ -1,23 +1,28 @@
 //! What every sink has, whatever its type.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
-use serde::ser::SerializeMap;
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::pipeline::mapping::{self, Mapping, Rule};
+use crate::pipeline::mapping::{Mapping, Rule};
+
+mod table;
+
+pub use table::{Columns, Computed, ComputedColumn, Kind, OnDelete, SinkTable};
 
 /// The keys that every sink has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SinkRules {
-    /// What the sink takes; the first entry that matches a topic decides. Without it: every topic of every source.
+    /// What the sink takes; the first entry that matches a topic decides, together with all others that name the very same
+    /// topic for other tables. Without it: every topic of every source.
     pub tables: Vec<SinkTable>,
     /// Whether the sink creates missing target tables and adds missing columns.
     pub create_tables: bool,
-    /// `transactional` applies every source transaction whole.
+    /// `transactional` applies every source transaction whole. `batched` may commit in the middle of one: faster for sinks
+    /// that can work on several keys at a time. The changes of one key keep their order either way.
     pub apply: Apply,
     /// What happens when a record cannot be applied.
     pub on_error: OnError,
@@ -37,62 +42,12 @@ impl Default for SinkRules {
 impl SinkRules {
     /// As sinks want it: with `tables` left out, a rule for each of `sources`.
     pub fn mapping<'a>(&self, sources: impl IntoIterator<Item = &'a String>) -> Mapping {
-        let rule = |table: &SinkTable| Rule {
-            topic: table.topic.clone(),
-            table: table.table.clone(),
-            columns: table.columns.as_ref().map(|columns| columns.0.clone()),
-            on_delete: match table.on_delete {
-                OnDelete::Delete => mapping::OnDelete::Delete,
-                OnDelete::Ignore => mapping::OnDelete::Ignore,
-            },
-        };
-        let every = |source: &String| rule(&SinkTable::all(format!("{source}.*")));
+        let every = |source: &String| Rule { topic: format!("{source}.*"), ..Rule::default() };
         match self.tables.as_slice() {
             [] => Mapping { rules: sources.into_iter().map(every).collect() },
-            tables => Mapping { rules: tables.iter().map(rule).collect() },
+            tables => Mapping { rules: tables.iter().map(SinkTable::rule).collect() },
         }
     }
-}
-
-/// What a sink takes from one topic, or from those that match a pattern.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SinkTable {
-    /// A topic, `source.schema.table`; `*` stands for any run of characters, as in `shop.public.*`.
-    pub topic: String,
-    /// The target table. Without it: the source table's name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table: Option<String>,
-    /// The columns to take, as `source: target`; every column of the key must be among them. Without it: all, under
-    /// the same names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub columns: Option<Columns>,
-    /// Whether a delete in the source deletes the row (`delete`) or leaves it (`ignore`).
-    #[serde(default)]
-    pub on_delete: OnDelete,
-}
-
-impl SinkTable {
-    /// Everything of `topic`, under the same names.
-    pub fn all(topic: impl Into<String>) -> SinkTable {
-        SinkTable { topic: topic.into(), table: None, columns: None, on_delete: OnDelete::Delete }
-    }
-}
-
-/// Source column to target column, in the order of the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Columns(pub Vec<(String, String)>);
-
-/// What a delete in the source does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum OnDelete {
-    /// The row is deleted.
-    #[default]
-    Delete,
-    /// The row stays.
-    Ignore,
 }
 
 /// How transactions are applied.
@@ -102,6 +57,8 @@ pub enum OnDelete {
 pub enum Apply {
     /// A source transaction is applied whole, in one target transaction.
     Transactional,
+    /// A source transaction may be applied in parts.
+    Batched,
 }
 
 /// What happens when something cannot be applied.
@@ -190,51 +147,5 @@ impl JsonSchema for Retry {
             { "type": "string", "const": FOREVER },
             { "type": "integer", "minimum": 0, "maximum": u32::MAX },
         ]})
-    }
-}
-
-impl Serialize for Columns {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut map = to.serialize_map(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|(source, target)| map.serialize_entry(source, target))?;
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Columns {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Pairs;
-
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Columns;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping of source columns to target columns")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Columns, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
-                }
-                Ok(Columns(pairs))
-            }
-        }
-
-        from.deserialize_map(Pairs)
-    }
-}
-
-impl JsonSchema for Columns {
-    fn schema_name() -> Cow<'static, str> {
-        "Columns".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
     }
 }

@@ -51,6 +51,8 @@ pub struct Deliver {
     pub subscription: Subscription,
     /// What becomes of each topic in the target.
     pub mapping: Mapping,
+    /// Commits may fall into a source transaction; else each is applied whole.
+    pub batched: bool,
     /// What to do when it fails.
     pub policy: ErrorPolicy,
     /// Where records go that cannot be applied.
@@ -161,7 +163,7 @@ struct Group {
     transactions: u64,
     newest_us: i64,
     since: Option<Instant>,
-    /// The last delivery ended inside a source transaction: no commit here.
+    /// The last delivery ended inside a source transaction that is applied whole: no commit here.
     inside: bool,
     transaction: Option<(u64, i64)>,
 }
@@ -231,7 +233,7 @@ impl Session<'_> {
         }
         delivery.advance(&mut self.cursor);
         self.group.bytes += delivery.len();
-        self.group.inside = delivery.continues;
+        self.group.inside = delivery.continues && !self.deliver.batched;
         Ok(())
     }
 

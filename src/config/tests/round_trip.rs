@@ -1,6 +1,8 @@
 //! Any configuration that can be built is written as YAML and comes back equal; any text at all is read or refused.
 
 use super::*;
+use crate::config::sink::Kind;
+use crate::pipeline::mapping::Mark;
 use connector_api::options::{Secret, Size, Span};
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -29,10 +31,12 @@ fn log() -> impl Strategy<Value = Log> {
 }
 
 fn admin() -> impl Strategy<Value = Admin> {
-    let token = "[ -~äß€]{1,20}".prop_map(|token| token.replace("${", "$"));
+    let token = "[ -~äß€]{1,20}".prop_filter("no variable", |token| !token.contains("${"));
     (any::<[u8; 4]>(), any::<u16>(), token)
         .prop_map(|(ip, port, token)| Admin { listen: (ip, port).into(), token: Some(Secret::new(token)) })
 }
+
+type Drawn = (bool, Option<Columns>, Vec<String>, Computed, Option<String>, OnDelete);
 
 fn rules() -> impl Strategy<Value = SinkRules> {
     let columns = of(btree_map("[a-zA-Z0-9 _\"ä]{1,8}", "[a-z]{1,8}", 1..4)).prop_map(|columns| {
@@ -43,26 +47,67 @@ fn rules() -> impl Strategy<Value = SinkRules> {
             )
         })
     });
-    let on_delete = prop_oneof![Just(OnDelete::Delete), Just(OnDelete::Ignore)];
-    let table = (any::<bool>(), columns, on_delete);
+    let table =
+        (any::<bool>(), columns, vec("[a-zA-Z0-9 _\"ä]{1,8}", 0..3), computed(), condition(), on_delete());
     let retry = prop_oneof![Just(Retry::Forever), any::<u32>().prop_map(Retry::Times)];
-    (vec(table, 0..4), any::<bool>(), retry, any::<bool>()).prop_map(
-        |(tables, create_tables, retry, dead_letter)| {
-            let table = |(at, (named, columns, on_delete))| SinkTable {
-                topic: format!("shop.public.t{at}"),
-                table: Some(format!("target {at}")).filter(|_| named),
-                columns,
-                on_delete,
+    let apply = prop_oneof![Just(Apply::Transactional), Just(Apply::Batched)];
+    (vec(table, 0..4), any::<bool>(), apply, retry, any::<bool>()).prop_map(
+        |(tables, create_tables, apply, retry, dead_letter)| {
+            let table = |(at, drawn): (usize, Drawn)| {
+                let (named, columns, exclude, computed, condition, on_delete) = drawn;
+                SinkTable {
+                    topic: format!("shop.public.t{at}"),
+                    table: Some(format!("target {at}")).filter(|_| named),
+                    exclude: if columns.is_none() { exclude } else { Vec::new() },
+                    key: Some(vec!["c0".to_owned()]).filter(|_| columns.is_none() && at == 1),
+                    columns,
+                    computed,
+                    condition,
+                    on_delete,
+                }
             };
             let tables = tables.into_iter().enumerate().map(table).collect();
-            SinkRules {
-                tables,
-                create_tables,
-                apply: Apply::Transactional,
-                on_error: OnError { retry, dead_letter },
-            }
+            SinkRules { tables, create_tables, apply, on_error: OnError { retry, dead_letter } }
         },
     )
+}
+
+fn computed() -> impl Strategy<Value = Computed> {
+    let value =
+        prop_oneof![Just("row.a + 1"), Just("row['x y'].z == 'it''s \"é\" \\n'"), Just("null"), Just("1.5")];
+    let kind = of(prop_oneof![Just(Kind::Text), Just(Kind::TimestampTz), Just(Kind::Json)]);
+    vec((value, kind), 0..3).prop_map(|columns| {
+        let column = |(at, (value, kind)): (usize, (&str, Option<Kind>))| {
+            let value = value.replace("''", "`");
+            (format!("C {at}"), ComputedColumn { value, kind })
+        };
+        Computed(columns.into_iter().enumerate().map(column).collect())
+    })
+}
+
+fn condition() -> impl Strategy<Value = Option<String>> {
+    of(prop_oneof![
+        Just("row.plan != 'free'"),
+        Just("row.`a b` in [1, 2]\n  || !row.c"),
+        Just("has(row.\u{72}ow)")
+    ])
+    .prop_map(|text| text.map(str::to_owned))
+}
+
+fn on_delete() -> impl Strategy<Value = OnDelete> {
+    let mark = prop_oneof![
+        Just(Mark::Now),
+        Just(Mark::Null),
+        any::<bool>().prop_map(Mark::Bool),
+        any::<i64>().prop_map(Mark::Int),
+        (-1000i32..1000).prop_map(|value| Mark::Float(f64::from(value) + 0.5)),
+        "[ -~äß€]{1,10}"
+            .prop_filter("now is a word", |text| text != "now" && !text.contains("${"))
+            .prop_map(Mark::Text),
+    ];
+    let marks =
+        btree_map("[a-z ]{1,6}", mark, 1..3).prop_map(|marks| OnDelete::Set(marks.into_iter().collect()));
+    prop_oneof![Just(OnDelete::Delete), Just(OnDelete::Ignore), marks]
 }
 
 /// Block style, every text in quotes. Written here, not by the crate that reads it.

@@ -8,7 +8,7 @@ use connector_api::{
 
 use super::super::*;
 use crate::log::Memory;
-use crate::pipeline::mapping::{OnDelete, Rule};
+use crate::pipeline::mapping::Rule;
 
 /// Where records go, and whether they do.
 #[derive(Clone, Default)]
@@ -95,7 +95,7 @@ struct Running {
 }
 
 fn run(log: &Arc<dyn Log>, target: &Target) -> Running {
-    let rule = Rule { topic: "shop.*".to_owned(), table: None, columns: None, on_delete: OnDelete::Delete };
+    let rule = Rule { topic: "shop.*".to_owned(), ..Rule::default() };
     let mapping = Mapping { rules: vec![rule] };
     let (commands, ear) = mpsc::channel(1);
     let (stop, until) = Shutdown::new();
@@ -107,6 +107,7 @@ fn run(log: &Arc<dyn Log>, target: &Target) -> Running {
         log: log.clone(),
         subscription: mapping.subscription(),
         mapping,
+        batched: false,
         policy: ErrorPolicy { retries_max: None, dead_letter: true },
         dead_letters: DeadLetters::open(None).expect("a state database"),
         status: status.clone(),

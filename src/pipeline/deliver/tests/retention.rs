@@ -20,6 +20,7 @@ fn unreachable(log: &Arc<Embedded>) -> Deliver {
         log: log.clone(),
         subscription: Subscription { patterns: vec!["shop.*".to_owned()] },
         mapping: Mapping::default(),
+        batched: false,
         policy: ErrorPolicy { retries_max: None, dead_letter: false },
         dead_letters: DeadLetters::open(None).unwrap(),
         status: Arc::default(),
