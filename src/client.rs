@@ -26,6 +26,8 @@ impl Client {
     /// # Errors
     /// When something else answers there.
     pub async fn connect(config: &Config) -> Result<Option<Client>> {
+        // One process, one provider of cryptography; whoever comes second finds it there.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let base = format!("http://{}", reachable(config.admin.listen));
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy().build();
         let http = http.map_err(|error| Error::config("make HTTP client").caused_by(error))?;
