@@ -52,7 +52,6 @@ pub struct Place<'a> {
     pub number: usize,
     pub subject: Option<&'a Path>,
     pub directory: &'a Path,
-    pub sizes: Sizes,
 }
 
 impl Place<'_> {
@@ -94,7 +93,7 @@ pub fn measure(
     for transport in options.transports().iter().copied() {
         for number in 0..options.rounds() {
             let directory = directory.path();
-            let place = Place { source: &source, transport, number, subject, directory, sizes };
+            let place = Place { source: &source, transport, number, subject, directory };
             rounds.push((transport, make(&place)?));
         }
     }

@@ -44,7 +44,7 @@ struct Place<'a> {
 }
 
 pub fn measure(options: &Options, subject: Option<&Path>) -> Result<(), Error> {
-    let sizes = Sizes::new(options.quick);
+    let sizes = Sizes::for_sinks(options.quick);
     let source = Source::start();
     let directory = tempfile::Builder::new().prefix("ms-bench-").tempdir()?;
     let (ours, native) = (Rc::new(server()), Rc::new(server()));

@@ -46,7 +46,7 @@ struct Subject {
 }
 
 pub fn measure(options: &Options, binary: &Path) -> Result<(), Error> {
-    let sizes = Sizes::with_inserts(if options.quick { 50_000 } else { 500_000 });
+    let sizes = Sizes::with_inserts(if options.quick { 10_000 } else { 500_000 });
     let seconds = Duration::from_secs(if options.quick { 5 } else { 20 });
     let silent = Receiver::silent()?;
     let source = Source::start();

@@ -26,7 +26,7 @@ pub fn measure(options: &Options, subject: Option<&Path>) -> Result<(), Error> {
         goal: "P3 ",
     };
     let parts = [Part::W1, Part::W2, Part::W3];
-    contest::measure(options, subject, &names, &parts, Sizes::new(options.quick), |place| {
+    contest::measure(options, subject, &names, &parts, Sizes::for_sinks(options.quick), |place| {
         Ok(Round {
             pipeline: place.pipeline("into_postgres", || {
                 let database = Database::create(&ours, &name("ours", place));

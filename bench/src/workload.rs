@@ -34,6 +34,11 @@ impl Sizes {
         }
     }
 
+    /// Those of the sinks of databases; a quick run makes many copies, and takes few rows.
+    pub fn for_sinks(quick: bool) -> Self {
+        if quick { Self::with_inserts(20_000) } else { Self::new(false) }
+    }
+
     /// Smaller ones, in the same proportions, for targets that take fewer rows a second.
     pub fn with_inserts(inserts: u64) -> Self {
         Self { inserts, updates: inserts * 3 / 10, mixed: inserts / 5, huge: inserts }
