@@ -22,9 +22,12 @@ pub trait Reference {
     }
 }
 
+/// A pipeline, and what it fills.
+pub type Filled = (Pipeline, Box<dyn Target>);
+
 /// One round: everything with a slot and a target of its own.
 pub struct Round {
-    pub pipeline: Option<(Pipeline, Box<dyn Target>)>,
+    pub pipeline: Option<Filled>,
     pub reference: Box<dyn Reference>,
     /// The reference again, as A/A.
     pub control: Box<dyn Reference>,
@@ -68,7 +71,7 @@ impl Place<'_> {
         &self,
         role: &str,
         sink: impl FnOnce() -> Result<(String, T), Error>,
-    ) -> Result<Option<(Pipeline, Box<dyn Target>)>, Error> {
+    ) -> Result<Option<Filled>, Error> {
         let Some(binary) = self.subject else { return Ok(None) };
         let (sink, target) = sink()?;
         let slot = self.slot(role);
@@ -118,7 +121,7 @@ pub fn measure(
         round.reference.check(&source)?;
         round.control.check(&source)?;
     }
-    println!("\nEvery copy was compared with the source at the end.");
+    println!("\nWhat each copy of the source holds was compared with it at the end.");
     Ok(())
 }
 

@@ -65,18 +65,18 @@ pub fn measure(options: &Options, subject: Option<&Path>) -> Result<(), Error> {
             };
             results.binary.push(place.binary_copy()?);
             if let Some(binary) = subject {
-                results.log.push(place.into_log(binary)?);
+                results.log.push(place.copy_to_log(binary)?);
             }
             results.binary_again.push(place.binary_copy()?);
             let path = directory.path().join(format!("bare_{}.db", place.tag));
             let mut bare = sqlite::Loop::create(&path, sqlite::TUNED, sizes, workload::transaction_size)?;
             results.bare.push(bare.apply(Part::W1)?);
             if let Some(binary) = subject {
-                results.sqlite.push(place.into_sqlite(binary)?);
+                results.sqlite.push(place.copy_to_sqlite(binary)?);
             }
             results.native.push(place.native(&native, "native")?);
             if let Some(binary) = subject {
-                results.postgres.push(place.into_postgres(binary, &ours)?);
+                results.postgres.push(place.copy_to_postgres(binary, &ours)?);
             }
             results.native_again.push(place.native(&native, "control")?);
         }
@@ -99,14 +99,14 @@ impl Place<'_> {
         Pipeline::with_sinks(binary, self.directory, self.source, self.transport, &slot, "initial", sinks)
     }
 
-    fn into_log(&self, binary: &Path) -> Result<Run, Error> {
+    fn copy_to_log(&self, binary: &Path) -> Result<Run, Error> {
         let pipeline = self.pipeline(binary, "copy_log", "")?;
         let run = pipeline.run_to_its_end(self.source, self.rows)?;
         self.source.drop_slot(&pipeline.slot);
         Ok(run)
     }
 
-    fn into_sqlite(&self, binary: &Path) -> Result<Run, Error> {
+    fn copy_to_sqlite(&self, binary: &Path) -> Result<Run, Error> {
         let path = self.directory.join(format!("copy_{}.db", self.tag));
         let pipeline = self.pipeline(binary, "copy_sqlite", &sqlite_sink("out", &path))?;
         let run = pipeline.run_to_its_end(self.source, self.rows)?;
@@ -118,7 +118,7 @@ impl Place<'_> {
         Ok(run)
     }
 
-    fn into_postgres(&self, binary: &Path, server: &Rc<Postgres>) -> Result<Run, Error> {
+    fn copy_to_postgres(&self, binary: &Path, server: &Rc<Postgres>) -> Result<Run, Error> {
         let mut database = Database::create(server, &format!("ours_{}", self.tag));
         database.session.execute(TABLE);
         database.begin();
