@@ -15,7 +15,7 @@ use crate::sqlite::Observer;
 use crate::subject::Pipeline;
 use crate::{Options, measure};
 
-const RATE: u32 = 500;
+pub const RATE: u32 = 500;
 
 /// The pause between two looks at the target.
 const LOOK: Duration = Duration::from_micros(100);
@@ -95,7 +95,11 @@ fn pipeline(
 }
 
 /// Warms the way up, then inserts at the rate and watches the target until the last row is there.
-fn observe(source: &Source, duration: Duration, mut newest: impl FnMut() -> u64) -> Result<Vec<f64>, Error> {
+pub fn observe(
+    source: &Source,
+    duration: Duration,
+    mut newest: impl FnMut() -> u64,
+) -> Result<Vec<f64>, Error> {
     let first = warm_up(source, &mut newest)? + 1;
     let last = first + u64::from(RATE) * duration.as_secs() - 1;
     let writer_done = AtomicBool::new(false);

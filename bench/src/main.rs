@@ -1,25 +1,35 @@
 //! `make bench`: millstream beside its references, in turn, in one run; ratios and not absolutes count.
 //!
 //! The references are `pg_recvlogical` to /dev/null (what the server can send), a bare rusqlite upsert loop (what the
-//! target can take) and native logical replication (latency). The same reference measured twice (A/A) says how large a
-//! difference has to be before it is one. Tables go to stdout, progress to stderr.
+//! target can take), native logical replication (latency, into Postgres) and the bare drivers of the other targets. The
+//! same reference measured twice (A/A) says how large a difference has to be before it is one. Tables go to stdout,
+//! progress to stderr.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
+mod contest;
+mod copy;
 mod drain;
 mod huge;
 mod idle;
+mod isolation;
 mod latency;
+mod mariadb;
 mod measure;
 mod native;
+mod postgres;
+mod receiver;
 mod recvlogical;
+mod redis;
 mod report;
+mod rows;
 mod source;
 mod sqlite;
 mod subject;
+mod webhook;
 mod workload;
 
 /// Measures millstream beside its references.
@@ -60,6 +70,18 @@ pub enum Part {
     Memory,
     /// One transaction of 5,000,000 rows.
     Huge,
+    /// W1, W2 and W3 into a second Postgres, beside a native subscription.
+    Postgres,
+    /// The initial copy of 1,000,000 rows, into the log, SQLite and Postgres.
+    Copy,
+    /// Inserts and updates into MariaDB, beside the bare driver.
+    Mariadb,
+    /// Inserts and updates into Redis, beside the bare driver.
+    Redis,
+    /// Inserts and updates to a webhook, beside a bare HTTP client.
+    Webhook,
+    /// One sink stalled, and what another one notices of it.
+    Isolation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -130,6 +152,28 @@ fn run(options: &Options) -> Result<(), measure::Error> {
     }
     if options.wants(Part::Huge) {
         huge::measure(options, subject)?;
+    }
+    into_sinks(options, subject)
+}
+
+fn into_sinks(options: &Options, subject: Option<&Path>) -> Result<(), measure::Error> {
+    if options.wants(Part::Postgres) {
+        postgres::measure(options, subject)?;
+    }
+    if options.wants(Part::Copy) {
+        copy::measure(options, subject)?;
+    }
+    if options.wants(Part::Mariadb) {
+        mariadb::measure(options, subject)?;
+    }
+    if options.wants(Part::Redis) {
+        redis::measure(options, subject)?;
+    }
+    if options.wants(Part::Webhook) {
+        webhook::measure(options, subject)?;
+    }
+    if let Some(subject) = subject.filter(|_| options.wants(Part::Isolation)) {
+        isolation::measure(options, subject)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Time, CPU and memory of a process, read from /proc.
 
+use std::collections::HashMap;
 use std::fs;
 use std::process::{Child, Command};
 use std::thread::sleep;
@@ -19,6 +20,8 @@ pub struct Run {
     pub cpu: Option<f64>,
     /// The same of the walsender that fed it.
     pub sender_cpu: Option<f64>,
+    /// The same of the processes that serve it at the target, where they are its own.
+    pub target_cpu: Option<f64>,
     /// Peak resident set in bytes (VmHWM).
     pub peak: Option<u64>,
 }
@@ -35,11 +38,23 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// Runs a command to its end and measures it. `done` is asked every `every` whether the last change is in its place;
 /// the time ends there, or with the process if that comes first. `sender` finds the walsender, once there is one.
 pub fn watch(
+    command: Command,
+    changes: u64,
+    every: Duration,
+    done: impl FnMut() -> bool,
+    sender: impl FnMut() -> Option<u32>,
+) -> Result<Run, Error> {
+    watch_with(command, changes, every, done, sender, Vec::new)
+}
+
+/// The same, where other processes work for this one at the target.
+pub fn watch_with(
     mut command: Command,
     changes: u64,
     every: Duration,
     mut done: impl FnMut() -> bool,
     mut sender: impl FnMut() -> Option<u32>,
+    mut servants: impl FnMut() -> Vec<u32>,
 ) -> Result<Run, Error> {
     let start = Instant::now();
     let mut child = command.spawn().map_err(|error| format!("start {command:?}: {error}"))?;
@@ -47,6 +62,7 @@ pub fn watch(
     let mut finished = None;
     let mut sender_pid = None;
     let (mut looked, mut sampled) = (start, start);
+    let mut at_target: HashMap<u32, f64> = HashMap::new();
     while !has_ended(&child)? {
         if finished.is_none() && looked.elapsed() >= every {
             if done() {
@@ -58,6 +74,8 @@ pub fn watch(
             run.peak = peak_memory(child.id()).or(run.peak);
             sender_pid = sender_pid.or_else(&mut sender);
             run.sender_cpu = sender_pid.and_then(cpu_seconds).or(run.sender_cpu);
+            // They may come and go; each keeps what it was last seen with.
+            at_target.extend(servants().into_iter().filter_map(|pid| Some((pid, cpu_seconds(pid)?))));
             sampled = Instant::now();
         }
         if start.elapsed() > LIMIT {
@@ -70,6 +88,7 @@ pub fn watch(
     run.seconds = finished.unwrap_or_else(|| start.elapsed()).as_secs_f64();
     // It has ended but is not reaped: the kernel still has its times.
     run.cpu = cpu_seconds(child.id());
+    run.target_cpu = (!at_target.is_empty()).then(|| at_target.values().sum());
     let status = child.wait()?;
     if !status.success() {
         return Err(format!("{command:?}: {status}").into());

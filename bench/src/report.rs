@@ -14,11 +14,10 @@ pub fn machine() {
     let processors = std::thread::available_parallelism().map_or(0, usize::from);
     let cpuinfo = read("/proc/cpuinfo");
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let load = read("/proc/loadavg");
     println!(
         "# millstream beside its references\n\n{processors} processors{model}; load before the run {}. Medians (min to max); a ratio \
          is the median of the rounds' own ratios; a difference within the spread of A/A is none.",
-        load.split_whitespace().next().unwrap_or("?")
+        load()
     );
     const TMPFS: i64 = 0x0102_1994;
     if rustix::fs::statfs(std::env::temp_dir()).is_ok_and(|fs| fs.f_type == TMPFS) {
@@ -31,8 +30,8 @@ pub fn machine() {
 /// A table of series: rates, CPU per million changes, memory.
 pub fn table(title: &str, series: &[Series]) {
     println!("\n## {title}\n");
-    println!("| what | changes/s | CPU s per million | walsender's | peak MiB |");
-    println!("| --- | --- | --- | --- | --- |");
+    println!("| what | changes/s | CPU s per million | walsender's | target's | peak MiB |");
+    println!("| --- | --- | --- | --- | --- | --- |");
     for Series { name, runs } in series.iter().filter(|series| !series.runs.is_empty()) {
         let rate = spread(runs.iter().map(Run::rate).collect(), thousands);
         let per_million = |get: fn(&Run) -> Option<f64>| {
@@ -40,10 +39,11 @@ pub fn table(title: &str, series: &[Series]) {
             spread(values, |seconds| format!("{seconds:.2}"))
         };
         let (cpu, sender) = (per_million(|run| run.cpu), per_million(|run| run.sender_cpu));
+        let target = per_million(|run| run.target_cpu);
         let peak = runs.iter().filter_map(|run| run.peak).max();
         let peak =
             peak.map_or_else(|| "-".into(), |bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)));
-        println!("| {name} | {rate} | {cpu} | {sender} | {peak} |");
+        println!("| {name} | {rate} | {cpu} | {sender} | {target} | {peak} |");
     }
 }
 
@@ -69,6 +69,12 @@ pub fn spread(mut values: Vec<f64>, show: impl Fn(f64) -> String) -> String {
 fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }
+}
+
+/// The load of the machine right now, for a line beside the figures.
+pub fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split_whitespace().next().unwrap_or("?").to_owned()
 }
 
 /// The value below which `share` of the sorted values lie.

@@ -81,6 +81,15 @@ impl Source {
         }
     }
 
+    /// The transport as libpq wants it, for a subscription.
+    pub fn conninfo(&self, transport: Transport) -> String {
+        let host = match transport {
+            Transport::Socket => self.server.socket().display().to_string(),
+            Transport::Tcp => "127.0.0.1".to_owned(),
+        };
+        format!("host={host} port={} dbname=bench user=postgres", self.server.port())
+    }
+
     /// What the table holds: the number of rows and sums that a missed or doubled change moves.
     pub fn digest(&self) -> String {
         self.session.value("SELECT count(*) || '/' || sum(id) || '/' || sum(n) FROM bench")

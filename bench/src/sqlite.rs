@@ -1,12 +1,13 @@
 //! The reference for SQLite: a bare loop of prepared upserts over the schema and the pragmas of the product's sink.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, Statement, params};
 
 use crate::Part;
 use crate::measure::{Error, Run};
+use crate::rows::{self, Change, Row};
 use crate::workload::Sizes;
 
 /// The pragmas of the product's SQLite sink. When the sink changes, so does this line.
@@ -23,11 +24,10 @@ const UPSERT: &str = "INSERT INTO bench(id, name, email, amount, n, created_at, 
      ON CONFLICT(id) DO UPDATE SET name = excluded.name, email = excluded.email, amount = excluded.amount, \
      n = excluded.n, created_at = excluded.created_at, active = excluded.active";
 
-/// One change, made before the clock starts.
-enum Change {
-    Upsert { id: i64, name: String, email: String, amount: String, n: i64, created_at: String, active: bool },
-    Delete { id: i64 },
-}
+/// Where each change is a transaction of its own the loop takes at most so many, for at most so long: its rate is that
+/// of the disk's fsync, and stands for the whole.
+pub const SINGLE_ROWS_MAX: u64 = 5_000;
+const SINGLE_ROWS_TIME: Duration = Duration::from_secs(5);
 
 /// A database that takes the workloads one after the other, as a pipeline's target does.
 pub struct Loop {
@@ -55,10 +55,11 @@ impl Loop {
         let transaction = (self.transaction)(part);
         let mut count = self.sizes.changes(part) - 1;
         if transaction == 1 {
-            // One fsync per change: its rate is steady from the start, and the whole would take a minute.
-            count = count.min(20_000);
+            // One fsync per change: its rate is steady from the start, and the whole would take minutes.
+            count = count.min(SINGLE_ROWS_MAX);
         }
-        let changes: Vec<Change> = (0..count).map(|i| self.change(part, i)).collect();
+        let changes: Vec<Change> = (0..count).map(|i| rows::change(part, i, self.sizes.inserts)).collect();
+        let mut done = 0;
         let start = Instant::now();
         let mut upsert = self.connection.prepare(UPSERT)?;
         let mut delete = self.connection.prepare("DELETE FROM bench WHERE id = ?")?;
@@ -68,50 +69,22 @@ impl Loop {
                 apply(&mut upsert, &mut delete, change)?;
             }
             self.connection.execute_batch("COMMIT")?;
+            done += group.len() as u64;
+            if transaction == 1 && start.elapsed() > SINGLE_ROWS_TIME {
+                break;
+            }
         }
-        Ok(Run { changes: count, seconds: start.elapsed().as_secs_f64(), ..Run::default() })
-    }
-
-    fn change(&self, part: Part, i: u64) -> Change {
-        let rows = self.sizes.inserts;
-        match part {
-            Part::W2 => upsert(1 + scatter(i) % rows, i),
-            Part::W3 if i % 10 < 6 => upsert(rows + 1 + i, 0),
-            Part::W3 if i % 10 < 9 => upsert(rows / 2 + 1 + scatter(i) % (rows / 2), i),
-            Part::W3 => Change::Delete { id: (1 + (i / 10 * 7919) % (rows / 2)) as i64 },
-            _ => upsert(i + 1, 0),
-        }
+        Ok(Run { changes: done, seconds: start.elapsed().as_secs_f64(), ..Run::default() })
     }
 }
 
 fn apply(upsert: &mut Statement<'_>, delete: &mut Statement<'_>, change: &Change) -> rusqlite::Result<usize> {
     match change {
-        Change::Upsert { id, name, email, amount, n, created_at, active } => {
+        Change::Upsert(Row { id, name, email, amount, n, created_at, active }) => {
             upsert.execute(params![id, name, email, amount, n, created_at, active])
         }
-        Change::Delete { id } => delete.execute([id]),
+        Change::Delete(id) => delete.execute([id]),
     }
-}
-
-/// The row of a key as the source has it; `revision` makes it differ from what is there.
-fn upsert(id: u64, revision: u64) -> Change {
-    Change::Upsert {
-        id: id as i64,
-        name: format!("Customer number {id:09}"),
-        email: format!("customer{id:09}@example.com"),
-        amount: format!("{}.{:02}", (id + revision) % 1000, id % 100),
-        n: (id % 1000 + revision) as i64,
-        created_at: format!("2026-01-{:02} {:02}:{:02}:{:02}+00", 1 + id % 28, id % 24, id % 60, id % 60),
-        active: id.is_multiple_of(2),
-    }
-}
-
-/// A uniform number for a counter (the finalizer of splitmix64).
-fn scatter(i: u64) -> u64 {
-    let z = (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (z ^ (z >> 31)) >> 1
 }
 
 /// Looks at a pipeline's target from outside, as another service would.

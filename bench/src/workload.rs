@@ -34,6 +34,16 @@ impl Sizes {
         }
     }
 
+    /// Those of the sinks of databases; a quick run makes many copies, and takes few rows.
+    pub fn for_sinks(quick: bool) -> Self {
+        if quick { Self::with_inserts(20_000) } else { Self::new(false) }
+    }
+
+    /// Smaller ones, in the same proportions, for targets that take fewer rows a second.
+    pub fn with_inserts(inserts: u64) -> Self {
+        Self { inserts, updates: inserts * 3 / 10, mixed: inserts / 5, huge: inserts }
+    }
+
     /// The changes of one part, its sentinel included.
     pub fn changes(&self, part: Part) -> u64 {
         1 + match part {
@@ -41,7 +51,7 @@ impl Sizes {
             Part::W2 => self.updates,
             Part::W3 => self.mixed,
             Part::Huge => self.huge,
-            Part::Latency | Part::Memory => 0,
+            _ => 0,
         }
     }
 }
@@ -95,7 +105,7 @@ fn statements(part: Part, sizes: Sizes) -> String {
         }
         Part::W3 => (mixed(sizes), sizes.mixed),
         Part::Huge => return insert(&format!("generate_series(1, {})", sizes.huge)),
-        Part::Latency | Part::Memory => return String::new(),
+        _ => return String::new(),
     };
     format!("DO $$ DECLARE k bigint; BEGIN FOR i IN 0..{} LOOP {body}; COMMIT; END LOOP; END $$", times - 1)
 }
