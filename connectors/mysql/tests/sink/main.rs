@@ -10,3 +10,4 @@ mod lanes;
 mod names;
 mod operations;
 mod refused;
+mod suite;

@@ -13,4 +13,5 @@ mod names;
 mod operations;
 mod refused;
 mod rows;
+mod suite;
 mod types;

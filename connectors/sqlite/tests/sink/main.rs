@@ -11,3 +11,4 @@ mod names;
 mod operations;
 mod rows;
 mod soft;
+mod suite;
