@@ -23,7 +23,8 @@ pub struct CursorStore {
 
 impl CursorStore {
     /// Takes the cursor of `sink` over: waits for transactions of an earlier session, ends those that stay open, and reads
-    /// what they left. `connections` are the server's numbers of this session's own.
+    /// what they left. `connections` are the server's numbers of this session's own. A cursor that counts records of
+    /// another log is left to the sink that it belongs to, which goes on.
     ///
     /// # Errors
     /// [`connector_api::Kind::Transient`] when an earlier session still holds its transaction.
@@ -31,21 +32,32 @@ impl CursorStore {
         session: &mut Session,
         sink: Arc<str>,
         connections: &[u64],
+        log: LogId,
     ) -> Result<CursorStore> {
         let what = format!("take over cursor of sink {sink}");
-        if let Err(failure) = count_up(session, &sink, connections).await {
-            if failure.number() != Some(number::LOCK_WAIT) {
-                return Err(failure.into_error(what));
-            }
-            end_earlier(session, &sink).await.map_err(|failure| failure.into_error(&what))?;
-            count_up(session, &sink, connections).await.map_err(|failure| failure.into_error(&what))?;
-        }
-        let number = format!("SELECT session FROM _millstream_sessions WHERE sink = {}", literal(&sink));
-        let rows = session.rows(number).await.map_err(|failure| failure.into_error(&what))?;
-        let number = single(rows).and_then(|text| text.parse().ok()).unwrap_or_default();
-        let mut store = CursorStore { sink, session: number, stored: BTreeMap::new(), logs: Vec::new() };
+        let mut store = CursorStore { sink, session: 0, stored: BTreeMap::new(), logs: Vec::new() };
         store.read(session).await?;
+        if store.cursor(log).is_ok() {
+            store.put_out_others(session, connections, &what).await?;
+            // What they committed until then.
+            store.cleared();
+            store.read(session).await?;
+        }
+        let number =
+            format!("SELECT session FROM _millstream_sessions WHERE sink = {}", literal(&store.sink));
+        let rows = session.rows(number).await.map_err(|failure| failure.into_error(&what))?;
+        store.session = single(rows).and_then(|text| text.parse().ok()).unwrap_or_default();
         Ok(store)
+    }
+
+    /// From here on no earlier session of the sink can commit.
+    async fn put_out_others(&self, session: &mut Session, connections: &[u64], what: &str) -> Result<()> {
+        let Err(failure) = count_up(session, &self.sink, connections).await else { return Ok(()) };
+        if failure.number() != Some(number::LOCK_WAIT) {
+            return Err(failure.into_error(what));
+        }
+        end_earlier(session, &self.sink).await.map_err(|failure| failure.into_error(what))?;
+        count_up(session, &self.sink, connections).await.map_err(|failure| failure.into_error(what))
     }
 
     async fn read(&mut self, session: &mut Session) -> Result<()> {

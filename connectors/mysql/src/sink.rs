@@ -53,7 +53,7 @@ impl Mysql {
         let opening = (0..self.options.lanes()).map(|_| Session::open(&self.options));
         let lanes: Vec<Lane> = try_join_all(opening).await?.into_iter().map(Lane::new).collect();
         let connections: Vec<u64> = lanes.iter().map(|lane| lane.server().connection).collect();
-        let store = CursorStore::take_over(&mut control, self.name.clone(), &connections).await?;
+        let store = CursorStore::take_over(&mut control, self.name.clone(), &connections, log).await?;
         let cursor = store.cursor(log);
         self.work = Some(Work { lanes, control, store });
         cursor
