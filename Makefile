@@ -16,7 +16,7 @@ test: ## install what is missing, check format and lints, run every test
 	@scripts/test
 
 bench: ## benchmarks beside their references; options in BENCH, e.g. BENCH='--quick --only w1'
-	@scripts/setup
+	@scripts/setup tests
 	cargo build --release --locked -p millstream -p millstream-bench
 	@$(TARGET)/release/millstream-bench $(BENCH)
 
