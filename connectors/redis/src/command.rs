@@ -36,12 +36,13 @@ impl Commands<'_> {
     }
 
     fn row(&mut self, plan: &Plan, change: &Change<'_>) -> Result<()> {
+        let scripts = self.scripts;
         let ttl = self.options.ttl.map_or(0, |ttl| ttl.0);
         match (change.op, change.after) {
-            (Op::Truncate, None) => self.every(plan, &self.scripts.clear.clone(), &[]),
+            (Op::Truncate, None) => self.every(plan, &scripts.clear, &[]),
             (Op::Truncate, Some(row)) => {
                 let fields = self.fields(plan, row)?;
-                self.every(plan, &self.scripts.set_every.clone(), &fields.list);
+                self.every(plan, &scripts.set_every, &fields.list);
             }
             (Op::Delete, None) => {
                 let name = plan.name.of(&key(change)?)?;
@@ -165,7 +166,8 @@ impl Commands<'_> {
             return Ok(());
         }
         if change.op == Op::Truncate {
-            self.every(plan, &self.scripts.clear.clone(), &[]);
+            let scripts = self.scripts;
+            self.every(plan, &scripts.clear, &[]);
             self.publish(&plan.name.glob());
             return Ok(());
         }
