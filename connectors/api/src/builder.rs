@@ -13,6 +13,9 @@ use crate::reader::{put_bytes, put_varint, put_zigzag};
 use crate::record::{Attributes, Place, Record, put_record};
 use crate::schema::Schema;
 use crate::value::{Row, Value, put_row};
+use crate::watch::Watch;
+
+mod watched;
 
 /// How much larger than a batch of whole transactions a chunk of a large one is.
 const CHUNK_FACTOR: usize = 4;
@@ -45,6 +48,8 @@ struct SectionBuilder {
     payload: Vec<u8>,
     count: u32,
     order: u32,
+    /// The builder's watch wants to see its changes.
+    watched: bool,
 }
 
 /// Fills a [`Batch`]. Belongs to the capture loop, so that a cancelled read loses nothing.
@@ -63,6 +68,7 @@ pub struct BatchBuilder {
     open: Option<(u64, i64)>,
     continued: bool,
     scratch: Scratch,
+    watch: Option<Box<dyn Watch>>,
 }
 
 /// Buffers reused by every change.
@@ -90,7 +96,15 @@ impl BatchBuilder {
             open: None,
             continued: false,
             scratch: Scratch::default(),
+            watch: None,
         }
+    }
+
+    /// Shows changes to `watch` before they count.
+    #[must_use]
+    pub fn watched_by(mut self, watch: Box<dyn Watch>) -> Self {
+        self.watch = Some(watch);
+        self
     }
 
     /// Time to [`BatchBuilder::take`]: at the limit between transactions, and at four times the limit inside one. So most
@@ -162,6 +176,10 @@ impl BatchBuilder {
         {
             return index;
         }
+        let watched = match (&mut self.watch, schema) {
+            (Some(watch), Some(schema)) => watch.wants(topic, schema),
+            _ => false,
+        };
         self.sections.push(SectionBuilder {
             topic: topic.clone(),
             schema: schema.cloned(),
@@ -169,6 +187,7 @@ impl BatchBuilder {
             payload: Vec::new(),
             count: 0,
             order: 0,
+            watched,
         });
         if newest.is_some() {
             // A handle on the topic's older section must not be used any more.
@@ -211,28 +230,40 @@ impl BatchBuilder {
                 "append event to {topic}: {size} bytes, at most {RECORD_BYTES_MAX}"
             )));
         }
-        let index = self.find(topic, None, Encoding::Events);
         self.begin(0, timestamp_us);
-        let section = &mut self.sections[index];
+        self.put_event(topic, event);
+        self.commit(&[]);
+        Ok(())
+    }
+
+    /// Adds an event to the open transaction.
+    fn put_event(&mut self, topic: &Arc<str>, event: Event<'_>) {
+        let index = self.find(topic, None, Encoding::Events);
         let mut bits = 0;
         bits |= if event.key.is_some() { Attributes::KEY } else { 0 };
         bits |= if event.value.is_none() { Attributes::TOMBSTONE } else { 0 };
         bits |= if event.headers.as_bytes().is_empty() { 0 } else { Attributes::HEADERS };
-        let record = Record {
-            offset: u64::from(section.count),
-            order: self.order,
-            attributes: Attributes(bits),
-            headers: event.headers.as_bytes(),
-            value: event.value.unwrap_or_default(),
-            key: event.key,
-        };
+        let headers = event.headers.as_bytes();
+        self.put(index, Attributes(bits), headers, event.value.unwrap_or_default(), event.key);
+    }
+
+    /// Adds a whole record to a section.
+    fn put(
+        &mut self,
+        index: usize,
+        attributes: Attributes,
+        headers: &[u8],
+        value: &[u8],
+        key: Option<&[u8]>,
+    ) {
+        let section = &mut self.sections[index];
+        let record =
+            Record { offset: u64::from(section.count), order: self.order, attributes, headers, value, key };
         let previous = Place { offset: u64::from(section.count.saturating_sub(1)), order: section.order };
         let start = section.payload.len();
         put_record(&mut section.payload, &record, previous);
         self.bytes += section.payload.len() - start;
         self.counted(index);
-        self.commit(&[]);
-        Ok(())
     }
 
     #[inline]
@@ -404,7 +435,13 @@ impl ChangeWriter<'_> {
             Op::Truncate => Attributes::CLEAR,
             _ => 0,
         };
+        let before = (self.builder.sections[self.section].order, self.builder.bytes);
         self.seal(bits)?;
+        if self.builder.sections[self.section].watched
+            && !self.builder.show(self.section, self.start, before)?
+        {
+            return Ok(());
+        }
         if moved {
             let partial = self.partial;
             self.builder.tombstone(self.section, partial);
@@ -478,20 +515,9 @@ impl Drop for ChangeWriter<'_> {
 impl BatchBuilder {
     /// The second record of a key change: the old key is gone.
     fn tombstone(&mut self, index: usize, partial: bool) {
-        let section = &mut self.sections[index];
         let bits = Attributes::KEY | Attributes::TOMBSTONE | if partial { Attributes::MOVED } else { 0 };
-        let record = Record {
-            offset: u64::from(section.count),
-            order: self.order,
-            attributes: Attributes(bits),
-            headers: &[],
-            value: &[],
-            key: Some(&self.scratch.old_key),
-        };
-        let previous = Place { offset: u64::from(section.count.saturating_sub(1)), order: section.order };
-        let start = section.payload.len();
-        put_record(&mut section.payload, &record, previous);
-        self.bytes += section.payload.len() - start;
-        self.counted(index);
+        let key = std::mem::take(&mut self.scratch.old_key);
+        self.put(index, Attributes(bits), &[], &[], Some(&key));
+        self.scratch.old_key = key;
     }
 }

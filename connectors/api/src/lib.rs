@@ -10,6 +10,7 @@ mod builder;
 mod change;
 pub mod civil;
 mod delivery;
+pub mod erasure;
 mod error;
 mod finding;
 mod headers;
@@ -28,6 +29,7 @@ mod target;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod value;
+mod watch;
 
 pub use batch::{Batch, Encoding, Section, Transaction, Transactions};
 pub use builder::{BatchBuilder, ChangeWriter, Event, Image, RECORD_BYTES_MAX, SectionHandle};
@@ -47,3 +49,4 @@ pub use value::{
     DATE_INFINITY, DATE_MINUS_INFINITY, Row, TIMESTAMP_INFINITY, TIMESTAMP_MINUS_INFINITY, Value, ValueKind,
     Values, put_row,
 };
+pub use watch::{Notice, Seen, Watch};

@@ -1,8 +1,10 @@
 //! Reading rows back, so that `millstream verify` can compare what a source has with what a sink holds.
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 
-use crate::error::Result;
+use crate::erasure::{EachHeld, Step};
+use crate::error::{Error, Result};
+use crate::finding::Finding;
 use crate::schema::Column;
 use crate::target::Target;
 use crate::value::{Row, Value};
@@ -40,4 +42,36 @@ pub trait Rows: Send {
         value.encode(out);
         Ok(())
     }
+
+    /// Gives the rows that a step finds to `each`, whatever its action is.
+    ///
+    /// # Errors
+    /// As [`Rows::scan`]; [`crate::Kind::Config`] when a column is not there.
+    fn held<'a>(&'a mut self, step: &'a Step, each: &'a mut EachHeld<'_>) -> BoxFuture<'a, Result<()>> {
+        let _ = (step, each);
+        async { Err(cannot("gather what is held of a subject")) }.boxed()
+    }
+
+    /// How many rows the step would still act on ([`crate::erasure::Erased::left`]): 0 while an erasure holds.
+    ///
+    /// # Errors
+    /// As [`Rows::held`].
+    fn left<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<u64>> {
+        let _ = step;
+        async { Err(cannot("look whether an erasure holds")) }.boxed()
+    }
+
+    /// What is wrong with a step, asked of the system itself: a table or column that is not there, a column that is
+    /// set and cannot be, one that rows are found by and that has no index. The step's value is any of its kind.
+    ///
+    /// # Errors
+    /// As [`Rows::scan`].
+    fn examine<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<Vec<Finding>>> {
+        let _ = step;
+        async { Err(cannot("examine an erasure")) }.boxed()
+    }
+}
+
+fn cannot(what: &str) -> Error {
+    Error::config(format!("{what}: sinks of this type cannot"))
 }

@@ -6,6 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::batch::Transaction;
 use crate::change::Change;
+use crate::erasure::{Erasure, Outcome, Scrubbed};
 use crate::error::{Error, Result};
 use crate::position::{Cursor, LogId, TopicPartition};
 use crate::target::Target;
@@ -58,6 +59,29 @@ pub trait Sink: Send {
 
     /// Overwrites the stored cursor: an operator moved the sink (`millstream offsets reset`).
     fn reset<'a>(&'a mut self, cursor: &'a Cursor) -> BoxFuture<'a, Result<()>>;
+
+    /// Erases what the target holds of one person, in the open transaction (opening one when needed), after everything
+    /// that was applied before: the loop flushes first. Then asks the target again, in the same transaction, what is
+    /// left. The next [`Sink::commit`] makes it durable together with the cursor (I3). Called again for the same case, it
+    /// finds nothing more to do.
+    ///
+    /// # Errors
+    /// The transaction is void; the loop calls `rollback` and starts over from the last commit. No error names the key.
+    fn erase<'a>(&'a mut self, erasure: &'a Erasure) -> BoxFuture<'a, Result<Outcome>> {
+        let subject = &erasure.subject;
+        let error = Error::config(format!("erase a subject of {subject}: sinks of this type cannot erase"))
+            .with_remedy("take the sink out of the `erasure` section, or exempt it there with a reason");
+        async { Err(error) }.boxed()
+    }
+
+    /// Removes what a committed erasure leaves under the rows (freed pages, a write-ahead log), as far as the sink can.
+    /// Called after the commit, and again about once a second until it is done.
+    ///
+    /// # Errors
+    /// As any other call between two commits.
+    fn scrub(&mut self) -> BoxFuture<'_, Result<Scrubbed>> {
+        async { Ok(Scrubbed::Done) }.boxed()
+    }
 
     /// What the sink did to the target that a person should know (a column added, a type it could not follow), since
     /// the last call.

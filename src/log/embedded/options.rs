@@ -44,7 +44,7 @@ impl Options {
             sync: Sync::Always,
             segment_size: 128 << 20,
             tail_bytes: 8 << 20,
-            queue_bytes: 16 << 20,
+            queue_bytes: 8 << 20,
             compression: Compression::None,
             retention: Retentions::default(),
             tombstone_age: Duration::from_secs(24 * 60 * 60),
