@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod erasure;
 pub mod expression;
 pub mod http;
 pub mod log;
