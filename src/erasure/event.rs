@@ -71,6 +71,14 @@ impl Event {
         }
     }
 
+    /// The kind of subject.
+    pub fn subject(&self) -> &str {
+        match self {
+            Event::Opened(opened) => &opened.subject,
+            Event::Lifted(lifted) => &lifted.subject,
+        }
+    }
+
     /// As a record's value.
     ///
     /// # Errors

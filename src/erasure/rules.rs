@@ -132,6 +132,28 @@ impl Subject {
         }
     }
 
+    /// Whether a sink has something to do.
+    pub fn concerns(&self, sink: &str) -> bool {
+        matches!(self.sinks.get(sink), Some(Coverage::Steps(_)))
+    }
+
+    /// The targets whose receipts are due: the sinks, and the log unless it keeps its records.
+    pub fn due_targets(&self) -> Vec<String> {
+        let log = (self.log == LogRule::Purge).then(|| super::receipt::LOG.to_owned());
+        self.due().into_iter().chain(log).collect()
+    }
+
+    /// What names a subject in rows of the log: the key itself first, then what each expression of a topic makes of it.
+    pub fn forms(&self) -> Vec<Option<&str>> {
+        let mut forms = vec![None];
+        for is in self.topics.iter().filter_map(|rule| rule.is.as_deref()) {
+            if !forms.contains(&Some(is)) {
+                forms.push(Some(is));
+            }
+        }
+        forms
+    }
+
     /// The sinks whose receipts are due.
     pub fn due(&self) -> Vec<String> {
         let steps = |coverage: &Coverage| matches!(coverage, Coverage::Steps(_));

@@ -4,17 +4,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use connector_api::reader::Reader;
 use connector_api::{
-    Batch, BatchBuilder, Error, Kind, Position, Refresh, Refreshed, Result, Source, Transactions,
+    Batch, BatchBuilder, Error, Event, Headers, Kind, Notice, Position, Refresh, Refreshed, Result, Source,
+    Transactions, Value,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, interval, timeout};
 use tracing::{info, warn};
 
+use crate::erasure::fence::Gate;
 use crate::log::{Commit, Log};
 use crate::pipeline::Shutdown;
 use crate::pipeline::retry::Backoff;
-use crate::pipeline::status::{Captured, Failure, Shared, State};
+use crate::pipeline::status::{Captured, Failure, Shared, State, now_us};
 
 /// A batch is taken when it holds this much, a chunk of a large transaction at four times as much: large enough that fsync
 /// and bookkeeping cost nothing, small enough that a few of them in flight stay far below the memory goal.
@@ -32,25 +35,38 @@ pub struct Capture {
     pub make: Box<dyn Fn() -> Result<Box<dyn Source>> + Send>,
     /// Where changes go.
     pub log: Arc<dyn Log>,
+    /// Opens erasures, and keeps out what was erased; `None` when nobody is a data subject.
+    pub gate: Option<Gate>,
     /// Where the loop says what it does.
     pub status: Arc<Shared<Captured>>,
 }
 
 /// What an operator may ask of a running source.
-#[derive(Debug)]
 pub enum Command {
     /// Read rows again; answered when they are durable in the log. Without keys: when everything is that was committed
     /// upstream before.
     Refresh(Refresh, oneshot::Sender<Result<Refreshed>>),
+    /// Open an erasure, in order with the changes of this source; answered with the case when it is durable in the log.
+    Erase(Asked, oneshot::Sender<Result<String>>),
+}
+
+/// Who is to be erased.
+pub struct Asked {
+    /// The kind of subject.
+    pub subject: String,
+    /// Its key, an encoded [`connector_api::Value`]. Personal.
+    pub key: Vec<u8>,
 }
 
 /// Who waits for a refresh.
 type Waiting = oneshot::Sender<Result<Refreshed>>;
+/// Told once a batch is durable.
+type Answer = Box<dyn FnOnce() + Send>;
 
 /// A batch under way to the disk.
 struct InFlight {
-    /// Who is told, and what, once it is durable.
-    answers: Vec<(Waiting, Refreshed)>,
+    /// Who is told once it is durable.
+    answers: Vec<Answer>,
     commit: Commit,
     position: Option<Position>,
     changes: u64,
@@ -93,6 +109,9 @@ impl Capture {
         backoff: &mut Backoff,
         commands: &mut mpsc::Receiver<Command>,
     ) -> Result<()> {
+        if let Some(gate) = &self.gate {
+            gate.catch_up(&*self.log).await?;
+        }
         // I2: the log's last durable batch says where to go on; nothing else does.
         let after = self.log.position(&self.name);
         let mut source = (self.make)()?;
@@ -102,12 +121,17 @@ impl Capture {
         }
         self.publish(&*source, State::Running, false);
         info!(source = %self.name, position = source.status().position, "started");
+        let mut builder = BatchBuilder::new(self.name.clone(), BATCH_BYTES);
+        if let Some(gate) = &self.gate {
+            builder = builder.watched_by(gate.watch(&self.name));
+        }
         let mut stream = Stream {
             capture: self,
             source,
-            builder: BatchBuilder::new(self.name.clone(), BATCH_BYTES),
+            builder,
             in_flight: VecDeque::with_capacity(IN_FLIGHT_MAX),
             waiting: None,
+            asked: VecDeque::new(),
         };
         stream.run(shutdown, backoff, commands).await?;
         stream.source.stop().await
@@ -132,14 +156,22 @@ struct Stream<'c> {
     in_flight: VecDeque<InFlight>,
     /// Who asked for the refresh that the source works at. Gone with the stream, it is told that it was in vain.
     waiting: Option<Waiting>,
+    /// Erasures that wait for the end of the transaction at hand.
+    asked: VecDeque<(Asked, oneshot::Sender<Result<String>>)>,
 }
+
+/// Erasures that may wait.
+const ASKED_MAX: usize = 64;
 
 /// While the source is failed, commands are answered with the reason.
 async fn refuse(commands: &mut mpsc::Receiver<Command>, error: &Error) {
     loop {
         let Some(command) = commands.recv().await else { return std::future::pending().await };
-        let Command::Refresh(_, answer) = command;
-        drop(answer.send(Err(Error::new(error.kind(), format!("the source is not running: {error}")))));
+        let made = || Error::new(error.kind(), format!("the source is not running: {error}"));
+        match command {
+            Command::Refresh(_, answer) => drop(answer.send(Err(made()))),
+            Command::Erase(_, answer) => drop(answer.send(Err(made()))),
+        }
     }
 }
 
@@ -166,8 +198,12 @@ impl Stream<'_> {
                     let position = read?;
                     self.append(position).await?;
                     self.look_for_answer();
+                    self.open_asked().await?;
                 }
-                Some(command) = commands.recv(), if self.waiting.is_none() => self.obey(command),
+                Some(command) = commands.recv(), if self.waiting.is_none() && self.asked.len() < ASKED_MAX => {
+                    self.obey(command);
+                    self.open_asked().await?;
+                }
                 _ = tick.tick() => {
                     self.look_for_answer();
                     if !room {
@@ -184,11 +220,49 @@ impl Stream<'_> {
     }
 
     fn obey(&mut self, command: Command) {
-        let Command::Refresh(wanted, answer) = command;
-        match self.source.refresh(wanted) {
-            Ok(()) => self.waiting = Some(answer),
-            Err(error) => drop(answer.send(Err(error))),
+        match command {
+            Command::Refresh(wanted, answer) => match self.source.refresh(wanted) {
+                Ok(()) => self.waiting = Some(answer),
+                Err(error) => drop(answer.send(Err(error))),
+            },
+            Command::Erase(asked, answer) => self.asked.push_back((asked, answer)),
         }
+    }
+
+    /// Opens the erasures that were asked for, between two transactions of the source. From then on the fence holds (I11).
+    async fn open_asked(&mut self) -> Result<()> {
+        if self.asked.is_empty() || self.builder.in_transaction() || self.in_flight.len() >= IN_FLIGHT_MAX {
+            return Ok(());
+        }
+        let mut answers: Vec<Answer> = Vec::new();
+        while let Some((asked, answer)) = self.asked.pop_front() {
+            match self.open_one(&asked) {
+                Ok(case) => answers.push(Box::new(move || drop(answer.send(Ok(case))))),
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        }
+        if !self.builder.is_empty() {
+            self.append(None).await?;
+        }
+        match self.in_flight.back_mut() {
+            Some(newest) => newest.answers.extend(answers),
+            None => answers.into_iter().for_each(|answer| answer()),
+        }
+        Ok(())
+    }
+
+    fn open_one(&mut self, asked: &Asked) -> Result<String> {
+        let Some(gate) = &self.capture.gate else {
+            return Err(Error::config("no kind of data subject is configured")
+                .with_remedy("describe one in the `erasure` section of the configuration"));
+        };
+        let key = Value::decode(&mut Reader::new(&asked.key));
+        let opened = gate.ask(&self.capture.name, &asked.subject, key)?;
+        if let Some(Notice { topic, key, value }) = opened.notice {
+            let event = Event { key: Some(&key), value: Some(&value), headers: &Headers::default() };
+            self.builder.event(&topic, now_us(), event)?;
+        }
+        Ok(opened.case)
     }
 
     /// A refresh that is over is in the batches that were appended: it is answered when the last of them is durable.
@@ -199,7 +273,9 @@ impl Stream<'_> {
         let Some(outcome) = self.source.refreshed() else { return };
         let Some(answer) = self.waiting.take() else { return };
         match (outcome, self.in_flight.back_mut()) {
-            (Ok(refreshed), Some(newest)) => newest.answers.push((answer, refreshed)),
+            (Ok(refreshed), Some(newest)) => {
+                newest.answers.push(Box::new(move || drop(answer.send(Ok(refreshed)))));
+            }
             (outcome, _) => drop(answer.send(outcome)),
         }
     }
@@ -230,9 +306,7 @@ impl Stream<'_> {
         if let Some(position) = &durable.position {
             self.source.confirm(position).await?;
         }
-        for (answer, refreshed) in durable.answers {
-            drop(answer.send(Ok(refreshed)));
-        }
+        durable.answers.into_iter().for_each(|answer| answer());
         let drained = self.is_drained();
         {
             let mut status = self.capture.status.lock();

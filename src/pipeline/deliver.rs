@@ -8,17 +8,26 @@ use connector_api::{
     Change, Cursor, Delivered, Delivery, Encoding, Error, Kind, Op, Refused, Result, Section, Sink,
     TopicPartition,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::log::{Log, LogReader, Subscription};
 use crate::pipeline::Shutdown;
-use crate::pipeline::dead_letter::{Blocked, DeadLetters, Selection};
+use crate::pipeline::dead_letter::{Blocked, DeadLetters};
 use crate::pipeline::mapping::Mapping;
 use crate::pipeline::retry::Backoff;
 use crate::pipeline::shape::{Captured, Shaper};
 use crate::pipeline::status::{Applied, Failure, NOTICES_MAX, Shared, State, now_us};
+
+mod command;
+mod erase;
+
+pub use command::Command;
+pub use erase::{Eraser, cases};
+
+use command::refuse;
+use erase::Erasing;
 
 /// How much one read of the log may give.
 const READ_BYTES: usize = 1 << 20;
@@ -59,19 +68,10 @@ pub struct Deliver {
     pub dead_letters: DeadLetters,
     /// Where the loop says what it does.
     pub status: Arc<Shared<Applied>>,
+    /// How it erases; `None` when it is part of no erasure.
+    pub eraser: Option<Arc<Eraser>>,
     /// What an operator asks of it.
     pub commands: mpsc::Receiver<Command>,
-}
-
-/// What an operator may ask of a running sink. Done between two commits.
-#[derive(Debug)]
-pub enum Command {
-    /// Apply dead letters again, in order; answers how many were applied.
-    RetryDeadLetters(Selection, oneshot::Sender<Result<u64>>),
-    /// Forget dead letters; answers how many.
-    DropDeadLetters(Selection, oneshot::Sender<Result<u64>>),
-    /// Move the cursor.
-    Reset(Cursor, oneshot::Sender<Result<()>>),
 }
 
 impl Deliver {
@@ -128,10 +128,13 @@ impl Deliver {
             status.dead_letters = self.dead_letters.count(&self.name)?;
         }
         info!(sink = %self.name, "started");
+        let erasing = Erasing::resume(self.eraser.as_deref(), &self.name, &cursor)?;
         let blocked = self.dead_letters.blocked(&self.name)?;
         let shaper = Shaper::new(self.mapping.clone());
         let group = Group::default();
-        let mut session = Session { deliver: self, sink, reader, cursor, shaper, blocked, group, backoff };
+        let cleared = Vec::new();
+        let mut session =
+            Session { deliver: self, sink, reader, cursor, shaper, blocked, cleared, group, erasing, backoff };
         session.run(shutdown).await?;
         session.sink.stop().await
     }
@@ -140,18 +143,6 @@ impl Deliver {
         let topics = self.log.topics();
         let mut wanted = topics.iter().filter(|topic| self.subscription.wants(&topic.topic.topic));
         wanted.any(|topic| cursor.get(&topic.topic).max(topic.earliest) < topic.end)
-    }
-}
-
-/// While the sink is failed, commands are answered with the reason.
-async fn refuse(commands: &mut mpsc::Receiver<Command>, error: &Error) {
-    let Some(command) = commands.recv().await else { return std::future::pending().await };
-    let made = || Error::new(error.kind(), format!("the sink is not running: {error}"));
-    match command {
-        Command::RetryDeadLetters(_, answer) | Command::DropDeadLetters(_, answer) => {
-            drop(answer.send(Err(made())))
-        }
-        Command::Reset(_, answer) => drop(answer.send(Err(made()))),
     }
 }
 
@@ -176,7 +167,10 @@ struct Session<'d> {
     cursor: Cursor,
     shaper: Shaper,
     blocked: Blocked,
+    /// Truncates applied since the last flush, where they end older letters.
+    cleared: Vec<(TopicPartition, u64)>,
     group: Group,
+    erasing: Erasing,
     backoff: &'d mut Backoff,
 }
 
@@ -189,6 +183,10 @@ impl Session<'_> {
                     return tokio::time::timeout(2 * STOP_GRACE, self.finish()).await.unwrap_or_else(|_| Err(overdue()));
                 }
                 Some(command) = self.deliver.commands.recv(), if !self.group.inside => Some(command),
+                () = due(self.erasing.scrub_at()), if self.group.since.is_none() => {
+                    self.scrub().await?;
+                    None
+                }
                 deliveries = self.reader.next(READ_BYTES) => {
                     let deliveries = deliveries?;
                     tokio::select! {
@@ -208,11 +206,16 @@ impl Session<'_> {
 
     async fn take(&mut self, deliveries: &[Delivery]) -> Result<()> {
         for delivery in deliveries {
-            self.apply(delivery)?;
-            let refused = self.sink.flush().await?;
-            if !refused.is_empty() {
-                self.refused(delivery, refused)?;
+            self.group.since.get_or_insert_with(Instant::now);
+            if self.has_cases(delivery) {
+                self.apply_with_cases(delivery).await?;
+            } else {
+                self.apply(delivery)?;
             }
+            self.flush(delivery).await?;
+            delivery.advance(&mut self.cursor);
+            self.group.bytes += delivery.len();
+            self.group.inside = delivery.continues && !self.deliver.batched;
         }
         let old = self.group.since.is_some_and(|since| since.elapsed() >= GROUP_AGE);
         let large = self.group.bytes >= GROUP_BYTES;
@@ -223,17 +226,31 @@ impl Session<'_> {
     }
 
     fn apply(&mut self, delivery: &Delivery) -> Result<()> {
-        self.group.since.get_or_insert_with(Instant::now);
         for delivered in delivery.records() {
-            let delivered = delivered?;
-            if let Some(captured) = captured(&delivered)? {
-                self.apply_one(&captured)?;
-                self.group.count(&captured);
-            }
+            self.apply_delivered(&delivered?)?;
         }
-        delivery.advance(&mut self.cursor);
-        self.group.bytes += delivery.len();
-        self.group.inside = delivery.continues && !self.deliver.batched;
+        Ok(())
+    }
+
+    #[inline]
+    fn apply_delivered(&mut self, delivered: &Delivered<'_>) -> Result<()> {
+        if let Some(captured) = captured(delivered)? {
+            self.apply_one(&captured)?;
+            self.group.count(&captured);
+        }
+        Ok(())
+    }
+
+    /// Sends on what was applied of a delivery, and sets aside what the target refuses of it.
+    async fn flush(&mut self, delivery: &Delivery) -> Result<()> {
+        let refused = self.sink.flush().await?;
+        if !refused.is_empty() {
+            self.refused(delivery, refused)?;
+        }
+        // Only now: a record in front of a truncate may have been refused in this very flush.
+        for (topic, offset) in std::mem::take(&mut self.cleared) {
+            self.forget_before(&topic, offset)?;
+        }
         Ok(())
     }
 
@@ -244,7 +261,10 @@ impl Session<'_> {
         }
         match self.shaper.apply(captured, &mut *self.sink) {
             Err(error) if error.kind() == Kind::Data => self.refuse(captured, error),
-            Ok(()) if captured.change.op == Op::Truncate => self.forget_before(captured),
+            Ok(()) if captured.change.op == Op::Truncate => {
+                self.cleared.push((captured.topic.clone(), captured.change.record.offset));
+                Ok(())
+            }
             applied => applied,
         }
     }
@@ -298,14 +318,14 @@ impl Session<'_> {
     /// Letters from before a truncate must not bring their rows back. Gone before the commit: if that fails, the
     /// truncate is delivered again.
     #[cold]
-    fn forget_before(&mut self, captured: &Captured<'_>) -> Result<()> {
-        if self.shaper.keeps_rows(&captured.topic.topic) {
+    fn forget_before(&mut self, topic: &TopicPartition, offset: u64) -> Result<()> {
+        if self.shaper.keeps_rows(&topic.topic) {
             return Ok(());
         }
-        let (name, offset) = (&self.deliver.name, captured.change.record.offset);
-        let forgotten = self.deliver.dead_letters.remove_before(name, captured.topic, offset)?;
+        let name = &self.deliver.name;
+        let forgotten = self.deliver.dead_letters.remove_before(name, topic, offset)?;
         if forgotten > 0 {
-            info!(sink = %name, topic = %captured.topic, offset, forgotten, "a truncate ended dead letters");
+            info!(sink = %name, topic = %topic, offset, forgotten, "a truncate ended dead letters");
             self.recount()?;
         }
         Ok(())
@@ -315,6 +335,11 @@ impl Session<'_> {
         self.sink.commit(&self.cursor).await?;
         self.deliver.log.commit_group(&self.deliver.name, &self.cursor)?;
         self.backoff.reset();
+        self.committed();
+        self.erased().await
+    }
+
+    fn committed(&mut self) {
         let group = std::mem::take(&mut self.group);
         let mut status = self.deliver.status.lock();
         status.state = State::Running;
@@ -333,7 +358,6 @@ impl Session<'_> {
         }
         let surplus = status.notices.len().saturating_sub(NOTICES_MAX);
         status.notices.drain(..surplus);
-        Ok(())
     }
 
     /// Stops cleanly: the source transaction at hand is applied to its end, within reason; what was applied of an
@@ -350,85 +374,13 @@ impl Session<'_> {
             (false, None) => Ok(()),
         }
     }
+}
 
-    async fn obey(&mut self, command: Command) -> Result<()> {
-        self.commit().await?;
-        match command {
-            Command::RetryDeadLetters(which, answer) => {
-                let retried = self.retry_dead_letters(&which).await;
-                tell(answer, retried)
-            }
-            Command::DropDeadLetters(which, answer) => {
-                let dropped = self.drop_dead_letters(&which);
-                tell(answer, dropped)
-            }
-            Command::Reset(cursor, answer) => {
-                let moved = self.reset(cursor).await;
-                tell(answer, moved)
-            }
-        }
-    }
-
-    /// Applies letters in order, each in a commit of its own. A key with a letter that fails again, or that is not
-    /// meant, stays blocked: what came later on that key waits.
-    async fn retry_dead_letters(&mut self, which: &Selection) -> Result<u64> {
-        let name = self.deliver.name.clone();
-        let mut waiting = Blocked::default();
-        let mut applied = 0;
-        for letter in self.deliver.dead_letters.list(&name, usize::MAX)? {
-            let change = letter.change()?;
-            let captured = Captured { topic: &letter.topic, transaction: letter.transaction(), change };
-            if !which.has(letter.id) || waiting.holds(&captured) {
-                waiting.add(&captured);
-                continue;
-            }
-            match self.retry(&captured).await {
-                Ok(()) => {
-                    // Crash between these two: the letter is applied once more, which changes nothing for a row with a key.
-                    self.sink.commit(&self.cursor).await?;
-                    self.deliver.dead_letters.remove(&name, &Selection::Ids(vec![letter.id]))?;
-                    applied += 1;
-                }
-                Err(error) if error.kind() == Kind::Data => {
-                    // What failed may have begun a transaction, and its lock on the target.
-                    self.sink.rollback().await?;
-                    self.deliver.dead_letters.put(&name, &captured, &error.to_string())?;
-                    waiting.add(&captured);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.recount()?;
-        Ok(applied)
-    }
-
-    async fn retry(&mut self, captured: &Captured<'_>) -> Result<()> {
-        self.shaper.apply(captured, &mut *self.sink)?;
-        match self.sink.flush().await?.into_iter().next() {
-            None => Ok(()),
-            Some(refused) => Err(refused.error),
-        }
-    }
-
-    fn drop_dead_letters(&mut self, which: &Selection) -> Result<u64> {
-        let dropped = self.deliver.dead_letters.remove(&self.deliver.name, which)?;
-        self.recount()?;
-        Ok(dropped)
-    }
-
-    fn recount(&mut self) -> Result<()> {
-        self.blocked = self.deliver.dead_letters.blocked(&self.deliver.name)?;
-        self.deliver.status.lock().dead_letters = self.deliver.dead_letters.count(&self.deliver.name)?;
-        Ok(())
-    }
-
-    async fn reset(&mut self, cursor: Cursor) -> Result<()> {
-        self.sink.reset(&cursor).await?;
-        self.reader = self.deliver.log.subscribe(self.deliver.subscription.clone(), cursor.clone())?;
-        self.cursor = cursor;
-        self.deliver.log.commit_group(&self.deliver.name, &self.cursor)?;
-        self.deliver.status.lock().cursor = Some(self.cursor.clone());
-        Ok(())
+/// Resolves at a moment; never without one.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -457,20 +409,6 @@ fn captured<'a>(delivered: &Delivered<'a>) -> Result<Option<Captured<'a>>> {
     };
     let change = Change::decode(delivered.record, schema)?;
     Ok(Some(Captured { topic: &section.topic, transaction: delivered.transaction, change }))
-}
-
-/// Answers the operator; a failure also ends the attempt, because the sink's transaction may be void.
-fn tell<T>(answer: oneshot::Sender<Result<T>>, outcome: Result<T>) -> Result<()> {
-    match outcome {
-        Ok(done) => {
-            drop(answer.send(Ok(done)));
-            Ok(())
-        }
-        Err(error) => {
-            drop(answer.send(Err(Error::new(error.kind(), error.to_string()))));
-            Err(error)
-        }
-    }
 }
 
 impl Group {

@@ -111,6 +111,8 @@ pub struct Applied {
     pub latency: Histogram,
     /// What the sink did to the target that a person should know; the newest few.
     pub notices: Vec<String>,
+    /// Why bytes of erased rows are still in the target, if they are.
+    pub unscrubbed: Option<String>,
 }
 
 /// Upper bounds of the latency buckets, in seconds.

@@ -102,6 +102,23 @@ impl<'a> Change<'a> {
         Ok(Change { schema, record, op, before, after })
     }
 
+    /// Appends a record's value, as [`Change::decode`] reads it.
+    pub fn put(out: &mut Vec<u8>, op: Op, before: Option<Before<'_>>, after: Option<Row<'_>>) {
+        let (bits, old) = match before {
+            None => (0, None),
+            Some(Before::Key(row)) => (BEFORE_KEY, Some(row)),
+            Some(Before::Full(row)) => (BEFORE_FULL, Some(row)),
+        };
+        out.extend_from_slice(&[op as u8, bits | if after.is_some() { AFTER } else { 0 }]);
+        if let Some(row) = old {
+            out.extend_from_slice(&(row.as_bytes().len() as u32).to_le_bytes());
+            out.extend_from_slice(row.as_bytes());
+        }
+        if let Some(row) = after {
+            out.extend_from_slice(row.as_bytes());
+        }
+    }
+
     /// The values of the key of the row after the change (for a delete, of the row that is gone).
     #[inline]
     pub fn key(&self) -> Option<Row<'a>> {
