@@ -3,7 +3,11 @@
 //! - [`rules`]: who is a data subject, and what each sink and the log do about one: the configuration worked out.
 //! - [`event`]: what stands in the log's own topic, in order with the data: a case opened, a fence lifted.
 //! - [`receipt`]: what one target did for one case.
+//! - [`secret`]: the key file, and what is hashed, sealed and signed with it.
+//! - [`ledger`]: the cases and receipts, and the hash chain over all that happened to them.
 
 pub mod event;
+pub mod ledger;
 pub mod receipt;
 pub mod rules;
+pub mod secret;

@@ -13,6 +13,7 @@ pub mod registry;
 pub mod render;
 pub mod reset;
 pub mod service;
+pub mod state;
 pub mod tail;
 pub mod telemetry;
 pub mod verify;

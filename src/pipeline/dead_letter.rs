@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use connector_api::record::{Attributes, Record};
 use connector_api::{Change, Error, Result, Schema, TopicPartition, Transaction, put_row};
@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::pipeline::shape::Captured;
 use crate::pipeline::status::now_us;
+use crate::state::State;
 
 /// One record that waits.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,38 +68,26 @@ impl DeadLetter {
     }
 }
 
-/// The service's own state database.
+/// The letters, in the service's state database.
 #[derive(Clone)]
-pub struct DeadLetters(Arc<Mutex<Connection>>);
-
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/state/0001_dead_letters.sql")];
+pub struct DeadLetters(State);
 
 impl DeadLetters {
-    /// Opens (and creates, and migrates) the database; `None` is one in memory, for the memory engine.
+    /// Those of an open state database.
+    pub fn on(state: State) -> Self {
+        DeadLetters(state)
+    }
+
+    /// Opens the database for the letters alone; `None` is one in memory.
     ///
     /// # Errors
-    /// When the file cannot be opened or is of a newer version.
+    /// As [`State::open`].
     pub fn open(path: Option<&Path>) -> Result<Self> {
-        let shown = path.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string());
-        let failed =
-            |error: rusqlite::Error| Error::config(format!("open state database {shown}")).caused_by(error);
-        let mut connection = match path {
-            Some(path) => Connection::open(path),
-            None => Connection::open_in_memory(),
-        }
-        .map_err(failed)?;
-        // FULL: a letter must survive a power failure before the cursor passes it.
-        connection
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;",
-            )
-            .map_err(failed)?;
-        migrate(&mut connection).map_err(|error| error.within(format!("open state database {shown}")))?;
-        Ok(DeadLetters(Arc::new(Mutex::new(connection))))
+        State::open(path).map(DeadLetters)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Puts a record aside. Durable when it returns; the same record twice is one letter, and false.
@@ -306,25 +295,4 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<Result<DeadLetter>> {
         failed_us,
         attempts,
     }))
-}
-
-/// Brings the state database to the newest version; one transaction a step, the version in `user_version`.
-fn migrate(connection: &mut Connection) -> Result<()> {
-    let failed = |error: rusqlite::Error| Error::config("migrate").caused_by(error);
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    let version = usize::try_from(version).unwrap_or(usize::MAX);
-    if version > MIGRATIONS.len() {
-        return Err(Error::config(format!(
-            "version {version} is newer than this program knows ({})",
-            MIGRATIONS.len()
-        ))
-        .with_remedy("use the program that wrote it, or a newer one"));
-    }
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(version) {
-        let transaction = connection.transaction().map_err(failed)?;
-        transaction.execute_batch(sql).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", step as i64 + 1).map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-    }
-    Ok(())
 }
