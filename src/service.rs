@@ -10,14 +10,18 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::config::{Apply, Config, Engine, Retry};
+use crate::erasure::event::CASES;
+use crate::erasure::fence::Gate;
+use crate::erasure::{Erasures, rules::Rules};
 use crate::log::{Log, Memory, Subscription, TopicStatus, embedded};
 use crate::pipeline::capture::{self, Capture};
 use crate::pipeline::dead_letter::DeadLetters;
-use crate::pipeline::deliver::{Command, Deliver, ErrorPolicy};
-use crate::pipeline::status::{Applied, Captured, Shared, State};
+use crate::pipeline::deliver::{Command, Deliver, Eraser, ErrorPolicy};
+use crate::pipeline::status::{Applied, Captured, Shared, State, now_us};
 use crate::pipeline::{Shutdown, spawn};
 use crate::registry;
 use crate::render::SourceInfo;
+use crate::state::State as Database;
 
 /// How often retention and compaction look for work.
 const CLEAN_EVERY: Duration = Duration::from_secs(30);
@@ -36,6 +40,8 @@ pub struct Service {
     pub sinks: BTreeMap<String, SinkHandle>,
     /// Records that sinks could not apply.
     pub dead_letters: DeadLetters,
+    /// Erasures, where somebody is a data subject.
+    pub erasures: Option<Erasures>,
     /// When it started.
     pub started: Instant,
 }
@@ -83,11 +89,32 @@ pub fn open_log(config: &Config) -> Result<Arc<dyn Log>> {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub fn open_dead_letters(config: &Config) -> Result<DeadLetters> {
+pub fn open_state(config: &Config) -> Result<Database> {
     match config.log.engine {
-        Engine::Memory => DeadLetters::open(None),
-        Engine::Embedded => DeadLetters::open(Some(&config.log.path.join("state.db"))),
+        Engine::Memory => Database::open(None),
+        Engine::Embedded => Database::open(Some(&config.log.path.join("state.db"))),
     }
+}
+
+/// Opens the letters alone.
+///
+/// # Errors
+/// As [`open_state`].
+pub fn open_dead_letters(config: &Config) -> Result<DeadLetters> {
+    open_state(config).map(DeadLetters::on)
+}
+
+/// Opens what is known of erasures; `None` where nobody is a data subject.
+///
+/// # Errors
+/// When the ledger and its key do not belong together.
+pub fn open_erasures(config: &Config, state: Database) -> Result<Option<Erasures>> {
+    let rules: Rules = config.rules();
+    if rules.subjects.is_empty() {
+        return Ok(None);
+    }
+    let directory = (config.log.engine == Engine::Embedded).then_some(config.log.path.as_path());
+    Erasures::open(rules, state, directory).map(Some)
 }
 
 impl Service {
@@ -97,7 +124,9 @@ impl Service {
     /// When the log or the state database cannot be opened, or a thread cannot be started.
     pub fn start(config: &Arc<Config>) -> Result<(Arc<Service>, Loops)> {
         let log = open_log(config)?;
-        let dead_letters = open_dead_letters(config)?;
+        let state = open_state(config)?;
+        let dead_letters = DeadLetters::on(state.clone());
+        let erasures = open_erasures(config, state)?;
         let (stop_sources, until_sources) = Shutdown::new();
         let (stop_sinks, until_sinks) = Shutdown::new();
         let mut loops = Loops { sources: Vec::new(), sinks: Vec::new(), stop_sources, stop_sinks };
@@ -107,21 +136,28 @@ impl Service {
             let info = registry::source_info(connector);
             let (commands, ear) = mpsc::channel(COMMANDS_MAX);
             sources.insert(name.clone(), SourceHandle { status: status.clone(), info, commands });
+            let gate = erasures.as_ref().map(|erasures| erasures.gate.clone());
             let (name, log, until, config) =
                 (name.clone(), log.clone(), until_sources.clone(), config.clone());
             loops.sources.push(spawn(format!("source-{name}"), move || {
-                capture(name, config, log, status).run(until, ear)
+                capture(name, config, log, gate, status).run(until, ear)
             })?);
         }
         forget_groups(config, &*log)?;
         let mut sinks = BTreeMap::new();
         for name in config.sinks.keys() {
-            let (handle, deliver) = deliver(name, config, &log, &dead_letters);
+            let (handle, deliver) = deliver(name, config, &log, &dead_letters, erasures.as_ref());
             sinks.insert(name.clone(), handle);
             let until = until_sinks.clone();
             loops.sinks.push(spawn(format!("sink-{name}"), move || deliver.run(until))?);
         }
-        Ok((Arc::new(Service { log, sources, sinks, dead_letters, started: Instant::now() }), loops))
+        if let Some(erasures) = &erasures {
+            // It goes on until the sinks have ended: their last receipts are taken up.
+            let (desk, until) = (erasures.desk(log.clone()), until_sinks.clone());
+            loops.sinks.push(spawn("erasures".to_owned(), move || desk.run(until))?);
+        }
+        let started = Instant::now();
+        Ok((Arc::new(Service { log, sources, sinks, dead_letters, erasures, started }), loops))
     }
 
     /// Why the service is not ready, one sentence for each source or sink that is failed or stuck; empty when it is.
@@ -145,6 +181,12 @@ impl Service {
         for (name, sink) in &self.sinks {
             let status = sink.status.lock();
             note("sink", name, status.state, status.failure.as_ref().map(|failure| failure.message.as_str()));
+        }
+        if let Some(erasures) = &self.erasures {
+            match erasures.not_ready(now_us()) {
+                Ok(more) => reasons.extend(more),
+                Err(error) => reasons.push(format!("erasures cannot be looked up: {error}")),
+            }
         }
         reasons.extend(self.log.status().poisoned.map(|why| format!("log accepts nothing: {why}")));
         reasons
@@ -242,13 +284,19 @@ async fn join(threads: Vec<JoinHandle<()>>) {
     let _ = joined.await;
 }
 
-fn capture(name: String, config: Arc<Config>, log: Arc<dyn Log>, status: Arc<Shared<Captured>>) -> Capture {
+fn capture(
+    name: String,
+    config: Arc<Config>,
+    log: Arc<dyn Log>,
+    gate: Option<Gate>,
+    status: Arc<Shared<Captured>>,
+) -> Capture {
     let producer: Arc<str> = name.as_str().into();
     let make = move || match config.sources.get(&name) {
         Some(connector) => registry::source(&name, connector),
         None => Err(Error::config(format!("no source {name}"))),
     };
-    Capture { name: producer, make: Box::new(make), log, status }
+    Capture { name: producer, make: Box::new(make), log, gate, status }
 }
 
 fn deliver(
@@ -256,10 +304,22 @@ fn deliver(
     config: &Arc<Config>,
     log: &Arc<dyn Log>,
     dead_letters: &DeadLetters,
+    erasures: Option<&Erasures>,
 ) -> (SinkHandle, Deliver) {
     let sink = &config.sinks[name];
     let mapping = registry::mapping(config, sink);
-    let subscription = mapping.subscription();
+    let mut subscription = mapping.subscription();
+    let concerned = |erasures: &&Erasures| erasures.gate.rules.subjects.iter().any(|kind| kind.concerns(name));
+    let eraser = erasures.filter(concerned).map(|erasures| {
+        subscription.patterns.push(CASES.to_owned());
+        Arc::new(Eraser {
+            gate: erasures.gate.clone(),
+            ledger: erasures.ledger.clone(),
+            bell: erasures.bell.clone(),
+            kind: sink.connector.type_name(),
+            remains: registry::remains(&sink.connector),
+        })
+    });
     let status: Arc<Shared<Applied>> = Arc::default();
     let (commands, ear) = mpsc::channel(COMMANDS_MAX);
     let retries_max = match sink.rules.on_error.retry {
@@ -283,6 +343,7 @@ fn deliver(
         policy,
         dead_letters: dead_letters.clone(),
         status,
+        eraser,
         commands: ear,
     };
     (handle, deliver)

@@ -116,7 +116,7 @@ pub struct Gate {
     /// Who is a subject.
     pub rules: Arc<Rules>,
     /// Names subjects without saying who they are.
-    pub secret: Arc<Secret>,
+    pub secret: Secret,
     /// What is durable.
     pub fence: Arc<Fence>,
 }
@@ -283,10 +283,8 @@ fn is_key(subject: &Subject, schema: &Schema) -> Result<()> {
 /// What names a subject in each of its forms.
 pub(super) fn hashes(secret: &Secret, subject: &Subject, key: Value<'_>) -> Result<Vec<(usize, KeyHash)>> {
     let hash = |(form, is): (usize, &Option<&str>)| {
-        let text = match is {
-            None => key_text(key)?,
-            Some(is) => wanted(subject, is, key)?,
-        };
+        let value = wanted(*is, key)?;
+        let text = key_text(Value::decode(&mut Reader::new(&value)))?;
         Ok((form, secret.hash(&subject.name, &text)))
     };
     subject.forms().iter().enumerate().map(hash).collect()

@@ -60,7 +60,7 @@ struct Look {
 /// Finds the records of a set of subjects.
 pub struct Matcher {
     rules: Arc<Rules>,
-    secret: Arc<Secret>,
+    secret: Secret,
     wanted: HashMap<(usize, usize, KeyHash), Wanted>,
     /// Rows that a wanted subject's records were about, by topic and record key.
     rows: HashMap<Arc<str>, HashMap<Vec<u8>, Wanted>>,
@@ -70,7 +70,7 @@ pub struct Matcher {
 
 impl Matcher {
     /// A matcher that wants nobody yet.
-    pub fn new(rules: Arc<Rules>, secret: Arc<Secret>) -> Matcher {
+    pub fn new(rules: Arc<Rules>, secret: Secret) -> Matcher {
         let topics = rules.subjects.iter().flat_map(|subject| &subject.topics).map(|rule| rule.topic.clone());
         Matcher {
             topics: topics.collect(),

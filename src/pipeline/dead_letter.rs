@@ -51,15 +51,19 @@ impl DeadLetter {
     /// # Errors
     /// [`connector_api::Kind::Corrupt`] when the stored bytes do not decode.
     pub fn change(&self) -> Result<Change<'_>> {
-        let record = Record {
+        Change::decode(self.record(), &self.schema)
+    }
+
+    /// The record again.
+    pub fn record(&self) -> Record<'_> {
+        Record {
             offset: self.offset,
             order: 0,
             attributes: self.attributes,
             headers: &[],
             value: &self.value,
             key: self.key.as_deref(),
-        };
-        Change::decode(record, &self.schema)
+        }
     }
 
     /// The transaction it belonged to.
@@ -182,6 +186,26 @@ impl DeadLetters {
                 row.get::<_, i64>(0)
             });
         count.map(|count| count as u64).map_err(unreadable)
+    }
+
+    /// Puts another value in place of a letter's. Returns how many letters that were.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn rewrite(&self, sink: &str, id: u64, value: &[u8]) -> Result<u64> {
+        let sql = "UPDATE dead_letters SET value = ?3 WHERE sink = ?1 AND id = ?2";
+        let changed = self.lock().execute(sql, params![sink, id as i64, value]);
+        changed
+            .map(|count| count as u64)
+            .map_err(|error| Error::transient("rewrite dead letter").caused_by(error))
+    }
+
+    /// Takes the bytes of removed letters out of the files, too; see [`State::scrub`].
+    ///
+    /// # Errors
+    /// As [`State::scrub`].
+    pub fn scrub(&self) -> Result<bool> {
+        self.0.scrub()
     }
 
     /// Removes what was overtaken: the letters of a topic-partition before `offset`. Returns how many there were.
