@@ -7,6 +7,7 @@
 mod admin;
 mod check;
 mod connectors;
+pub mod erasure;
 mod files;
 mod later;
 mod log;
@@ -45,7 +46,7 @@ use std::path::{Path, PathBuf};
 use variables::Variables;
 
 /// The sections of a configuration.
-const SECTIONS: &[&str] = &["log", "admin", "sources", "sinks"];
+const SECTIONS: &[&str] = &["log", "admin", "sources", "sinks", "erasure"];
 
 /// A file of a configuration may have this many bytes.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -61,6 +62,8 @@ pub struct Config {
     pub sources: BTreeMap<String, SourceConnector>,
     /// Sinks by name.
     pub sinks: BTreeMap<String, Sink>,
+    /// Kinds of data subjects by name; [`Config::rules`] is what follows from them.
+    pub erasure: BTreeMap<String, erasure::Subject>,
     /// Where each key stands.
     pub places: Places,
 }
@@ -148,16 +151,32 @@ impl Config {
             named("sources").iter().filter_map(|entry| Some((entry.name.clone(), source(entry, report)?)));
         let sinks =
             named("sinks").iter().filter_map(|entry| Some((entry.name.clone(), sink(entry, report)?)));
+        let subject = |entry: &Entry| take(Reader::new(&entry.value, entry.place, report), report);
+        let erasure = named("erasure").iter().filter_map(|entry| Some((entry.name.clone(), subject(entry)?)));
         if root.entry("sources").is_none_or(|entry| entry.value.entries().is_empty()) && report.is_empty() {
             let problem = Problem::new("no source is configured").at(places.label(&["sources"]));
             report.add(problem.help("add one under `sources`; examples/minimal.yaml shows how"));
         }
-        Config {
+        let mut config = Config {
             log: section("log").and_then(|reader| take(reader, report)).unwrap_or_default(),
             admin: section("admin").and_then(|reader| take(reader, report)).unwrap_or_default(),
             sources: sources.collect(),
             sinks: sinks.collect(),
+            erasure: erasure.collect(),
             places,
+        };
+        config.cover();
+        config
+    }
+
+    /// Tells the sinks that are part of an erasure.
+    fn cover(&mut self) {
+        for subject in self.erasure.values() {
+            for (name, coverage) in &subject.sinks {
+                if let (erasure::Coverage::Steps(_), Some(sink)) = (coverage, self.sinks.get_mut(name)) {
+                    sink.connector.cover();
+                }
+            }
         }
     }
 
@@ -268,7 +287,7 @@ fn merge(roots: Vec<Node>, report: &Report) -> Node {
                 sections.push(section);
                 continue;
             };
-            let joined = matches!(section.name.as_str(), "sources" | "sinks");
+            let joined = matches!(section.name.as_str(), "sources" | "sinks" | "erasure");
             match (&mut known.value.value, section.value.value) {
                 (_, Value::Null) => {}
                 (value @ Value::Null, other) => *value = other,

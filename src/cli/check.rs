@@ -1,5 +1,9 @@
 //! `millstream check`: everything that can be found out without changing anything.
 
+mod erasure;
+mod personal;
+
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,11 +32,14 @@ pub async fn check(config: &Config, json: bool) -> Result<bool> {
         findings.extend(found.into_iter().map(|finding| placed(config, ["sources", name], finding)));
     }
     let topics = known_topics(config);
+    let mut tables = BTreeMap::new();
     for (name, sink) in &config.sinks {
         let (targets, mut found) = targets(config, name, registry::mapping(config, sink), &topics);
         found.extend(registry::check_sink(name, sink, &targets).await?);
         findings.extend(found.into_iter().map(|finding| placed(config, ["sinks", name], finding)));
+        tables.insert(name.as_str(), targets);
     }
+    findings.extend(erasure::check(config, &topics, &tables).await);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     print(&findings, json)?;
     Ok(findings.iter().all(|finding| finding.severity == Severity::Note))

@@ -8,30 +8,38 @@ use super::read::Report;
 use connector_api::options::{Size, Span};
 use tables::Tables;
 
+mod erasure;
 mod tables;
 
-/// What a name of a source or a sink may be; it becomes part of topics, slots and metrics.
+/// What a name of a source, a sink or a kind of subject may be; it becomes part of topics, slots and metrics.
 pub(super) const NAME_PATTERN: &str = "^[a-z0-9_-]{1,63}$";
 
 pub(super) fn check(config: &Config, report: &Report) {
     log(config, report);
     admin(config, report);
+    names_are_legal(config, report);
+    for (name, sink) in &config.sinks {
+        Tables { config, rules: &sink.rules, sink: name, report }.check();
+    }
+    erasure::check(config, report);
+}
+
+/// Names of sources, sinks and kinds of subjects.
+fn names_are_legal(config: &Config, report: &Report) {
     let names = config.sources.keys().map(|name| ("sources", name));
-    for (section, name) in names.chain(config.sinks.keys().map(|name| ("sinks", name))) {
+    let names = names.chain(config.sinks.keys().map(|name| ("sinks", name)));
+    for (section, name) in names.chain(config.erasure.keys().map(|name| ("erasure", name))) {
         let legal =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
         if name.is_empty() || name.len() > 63 || !name.bytes().all(legal) {
             let problem = Problem::new(format!(
                 "{} cannot be the name of a {}",
                 problem::name(name),
-                section.trim_end_matches('s')
+                if section == "erasure" { "kind of subject" } else { section.trim_end_matches('s') }
             ));
             let rule = "a name has 1 to 63 of the characters a-z 0-9 _ -";
             report.add(problem.at(config.places.label(&[section, name])).help(rule));
         }
-    }
-    for (name, sink) in &config.sinks {
-        Tables { config, rules: &sink.rules, sink: name, report }.check();
     }
 }
 

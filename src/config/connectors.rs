@@ -63,6 +63,22 @@ connectors! {
     }
 }
 
+impl SourceConnector {
+    /// The topics that the configuration itself names; what a pattern stands for only the source can tell.
+    pub(super) fn topics(&self, name: &str) -> Vec<String> {
+        match self {
+            SourceConnector::Postgres(options) => {
+                let named = options.tables.iter().filter(|table| !table.contains(['*', '?']));
+                let whole = |table: &String| match table.contains('.') {
+                    true => format!("{name}.{table}"),
+                    false => format!("{name}.public.{table}"),
+                };
+                named.map(whole).collect()
+            }
+        }
+    }
+}
+
 impl SinkConnector {
     /// Takes over what the keys that every sink has say of its connector.
     pub(super) fn follow(&mut self, rules: &SinkRules) {
@@ -76,6 +92,27 @@ impl SinkConnector {
             }
             SinkConnector::Sqlite(options) => options.create_tables = rules.create_tables,
             SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
+        }
+    }
+
+    /// Takes over that the sink is part of an erasure.
+    pub(super) fn cover(&mut self) {
+        match self {
+            SinkConnector::Mysql(options) => options.erases = true,
+            SinkConnector::Postgres(options) => options.erases = true,
+            SinkConnector::Sqlite(options) => options.erases = true,
+            SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
+        }
+    }
+
+    /// Whether the other side can be told of an erasure and see to it itself (`notify`).
+    pub fn is_told(&self) -> bool {
+        match self {
+            SinkConnector::Http(_) => true,
+            SinkConnector::Mysql(_)
+            | SinkConnector::Postgres(_)
+            | SinkConnector::Redis(_)
+            | SinkConnector::Sqlite(_) => false,
         }
     }
 }

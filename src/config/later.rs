@@ -21,7 +21,7 @@ type Later = (&'static [&'static str], When, &'static str);
 
 const LATER: &[Later] = &[
     (&["log", "engine"], When::Is("kafka"), "the kafka engine"),
-    (&["erasure"], When::Given, "`erasure`"),
+    (&["erasure", "*", "log"], When::Is("shred"), "`log: shred`"),
     (&["sources", "*"], When::Type(&["mysql", "sqlite", "kafka", "http"]), "a `{}` source"),
     (&["sources", "*", "columns"], When::Given, "`columns` of a source"),
     (&["sinks", "*"], When::Type(&["kafka"]), "a `{}` sink"),

@@ -6,6 +6,7 @@ use serde_json::Value;
 use std::fmt::Write;
 
 const HEAD: &str = include_str!("manual/head.md");
+const ERASURE: &str = include_str!("manual/erasure.md");
 
 /// The manual of the configuration, as Markdown.
 pub fn manual() -> String {
@@ -31,6 +32,7 @@ pub fn manual() -> String {
     for (name, part) in &kinds {
         chapter(&mut out, &format!("### `type: {name}` (sink)"), part, |key| !common(key));
     }
+    erasure(&mut out, at(&schema, &["properties", "erasure"]));
     out.push_str("\n## Environment\n\nThese variables set what belongs to the process.\n\n");
     out.push_str("| variable | default | meaning |\n| --- | --- | --- |\n");
     for (name, default, meaning) in settings::VARIABLES {
@@ -38,6 +40,18 @@ pub fn manual() -> String {
         let _ = writeln!(out, "| `{name}` | {default} | {meaning} |");
     }
     out
+}
+
+/// The kinds of subjects, with an example; a step is a chapter of its own, because it stands in two places.
+fn erasure(out: &mut String, section: &Value) {
+    chapter(out, "## `erasure`", section, |_| false);
+    let _ = write!(out, "\n{ERASURE}");
+    let subject = at(section, &["additionalProperties"]);
+    chapter(out, "### A kind of subject", subject, |_| true);
+    let forms = at(subject, &["properties", "sinks", "additionalProperties", "anyOf"]);
+    let steps =
+        forms.as_array().and_then(|forms| forms.first()).map_or(&Value::Null, |form| at(form, &["items"]));
+    chapter(out, "### A step of a sink", steps, |_| true);
 }
 
 /// A title, the description of the part, and a table of its keys.

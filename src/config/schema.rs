@@ -1,6 +1,7 @@
 //! The JSON Schema of a configuration: the connectors' own schemas, put into one.
 
 use super::connectors::{SinkConnector, SourceConnector};
+use super::erasure::Subject;
 use super::sink::SinkRules;
 use super::{Admin, Log, check};
 use schemars::{JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings};
@@ -17,6 +18,7 @@ pub fn schema() -> Value {
     let sinks = SinkConnector::schemas(&mut generator);
     let sinks =
         sinks.into_iter().map(|(name, options)| with_type(name, options.to_value(), Some(&rules))).collect();
+    let subjects = vec![part::<Subject>(&mut generator).to_value()];
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "millstream configuration",
@@ -28,6 +30,7 @@ pub fn schema() -> Value {
             "admin": part::<Admin>(&mut generator),
             "sources": named("Where changes come from, by name; the name is the prefix of their topics.", sources),
             "sinks": named("Where changes go, by name.", sinks),
+            "erasure": named("Kinds of data subjects, by name, and what every place does when one is to be erased.", subjects),
         },
     })
 }

@@ -11,6 +11,7 @@ use crate::pipeline::mapping::{Mapping, Rule};
 mod table;
 
 pub use table::{Columns, Computed, ComputedColumn, Kind, OnDelete, SinkTable};
+pub(super) use table::{pairs, serialize_pairs};
 
 /// The keys that every sink has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

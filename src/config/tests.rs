@@ -1,5 +1,6 @@
 //! Whole configurations, good and bad.
 
+mod erasure;
 mod round_trip;
 
 use super::*;

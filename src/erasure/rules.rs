@@ -32,7 +32,8 @@ pub struct Subject {
     pub sinks: BTreeMap<String, Coverage>,
     /// What the log does: nothing, when it is kept.
     pub log: LogRule,
-    /// The topics that hold the subject's data, its own first.
+    /// The topics that hold the subject's data, its own first. One topic has several rules where several columns find
+    /// records in it.
     pub topics: Vec<TopicRule>,
 }
 
@@ -50,6 +51,8 @@ pub enum LogRule {
 pub enum Coverage {
     /// These, in order.
     Steps(Vec<Rule>),
+    /// It is told, and sees to it itself: an erasure without steps.
+    Told,
     /// Nothing, for this reason.
     Exempt(String),
 }
@@ -98,8 +101,10 @@ pub struct TopicRule {
     pub field: Field,
     /// As in [`Rule`].
     pub is: Option<String>,
-    /// What becomes of the records: delete them, or set columns in every image.
+    /// What becomes of the records: delete them, set columns in every image, or nothing.
     pub action: Action,
+    /// Why records are kept, whole or in part.
+    pub reason: Option<String>,
 }
 
 /// Where a row holds a subject's key.
@@ -124,7 +129,7 @@ impl Rules {
 }
 
 impl Subject {
-    /// The steps of a sink; none when it is exempt or not concerned.
+    /// The steps of a sink; none when it is told, exempt or not concerned.
     pub fn steps(&self, sink: &str) -> &[Rule] {
         match self.sinks.get(sink) {
             Some(Coverage::Steps(rules)) => rules,
@@ -156,7 +161,7 @@ impl Subject {
 
     /// The sinks whose receipts are due.
     pub fn due(&self) -> Vec<String> {
-        let steps = |coverage: &Coverage| matches!(coverage, Coverage::Steps(_));
-        self.sinks.iter().filter(|(_, coverage)| steps(coverage)).map(|(name, _)| name.clone()).collect()
+        let due = |coverage: &Coverage| !matches!(coverage, Coverage::Exempt(_));
+        self.sinks.iter().filter(|(_, coverage)| due(coverage)).map(|(name, _)| name.clone()).collect()
     }
 }

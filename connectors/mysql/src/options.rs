@@ -34,6 +34,9 @@ pub struct Options {
     /// What the sink learns about tables that belong together; its attempts share it.
     #[serde(skip)]
     pub ties: Ties,
+    /// Set by the service: this sink is part of an erasure.
+    #[serde(skip)]
+    pub erases: bool,
 }
 
 impl Options {
@@ -45,6 +48,7 @@ impl Options {
             create_tables: true,
             batched: false,
             ties: Ties::default(),
+            erases: false,
         }
     }
 

@@ -24,12 +24,21 @@ pub struct Options {
     /// Memory for pages of the database, such as `256MiB`. Random updates of a table larger than this read the disk.
     #[serde(default = "cache_size")]
     pub cache_size: Size,
+    /// Set by the service: this sink is part of an erasure.
+    #[serde(skip)]
+    pub erases: bool,
 }
 
 impl Options {
     /// The defaults, for a file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Options { path: path.into(), create_tables: true, foreign_keys: false, cache_size: cache_size() }
+        Options {
+            path: path.into(),
+            create_tables: true,
+            foreign_keys: false,
+            cache_size: cache_size(),
+            erases: false,
+        }
     }
 
     /// Checks what can be checked without the database.

@@ -166,12 +166,12 @@ pub enum OnDelete {
 }
 
 /// A mapping in the order of the file.
-struct Pairs<V> {
+pub(in crate::config) struct Pairs<V> {
     expected: &'static str,
     value: PhantomData<V>,
 }
 
-fn pairs<V>(expected: &'static str) -> Pairs<V> {
+pub(in crate::config) fn pairs<V>(expected: &'static str) -> Pairs<V> {
     Pairs { expected, value: PhantomData }
 }
 
@@ -191,7 +191,10 @@ impl<'de, V: DeserializeOwned> Visitor<'de> for Pairs<V> {
     }
 }
 
-fn serialize_pairs<S: Serializer, V: Serialize>(pairs: &[(String, V)], to: S) -> Result<S::Ok, S::Error> {
+pub(in crate::config) fn serialize_pairs<S: Serializer, V: Serialize>(
+    pairs: &[(String, V)],
+    to: S,
+) -> Result<S::Ok, S::Error> {
     let mut map = to.serialize_map(Some(pairs.len()))?;
     pairs.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
     map.end()

@@ -1,8 +1,11 @@
 //! Any configuration that can be built is written as YAML and comes back equal; any text at all is read or refused.
 
 use super::*;
+use crate::config::erasure::{Coverage, Every, LogCopy, Match, Overdue, Step, Subject, SubjectRow, Through};
 use crate::config::sink::Kind;
-use crate::pipeline::mapping::Mark;
+use crate::erasure::rules::{Action, Mark};
+use crate::pipeline::mapping;
+use connector_api::erasure::Constant;
 use connector_api::options::{Secret, Size, Span};
 use proptest::collection::{btree_map, vec};
 use proptest::option::of;
@@ -96,18 +99,59 @@ fn condition() -> impl Strategy<Value = Option<String>> {
 
 fn on_delete() -> impl Strategy<Value = OnDelete> {
     let mark = prop_oneof![
-        Just(Mark::Now),
-        Just(Mark::Null),
-        any::<bool>().prop_map(Mark::Bool),
-        any::<i64>().prop_map(Mark::Int),
-        (-1000i32..1000).prop_map(|value| Mark::Float(f64::from(value) + 0.5)),
+        Just(mapping::Mark::Now),
+        Just(mapping::Mark::Null),
+        any::<bool>().prop_map(mapping::Mark::Bool),
+        any::<i64>().prop_map(mapping::Mark::Int),
+        (-1000i32..1000).prop_map(|value| mapping::Mark::Float(f64::from(value) + 0.5)),
         "[ -~äß€]{1,10}"
             .prop_filter("now is a word", |text| text != "now" && !text.contains("${"))
-            .prop_map(Mark::Text),
+            .prop_map(mapping::Mark::Text),
     ];
     let marks =
         btree_map("[a-z ]{1,6}", mark, 1..3).prop_map(|marks| OnDelete::Set(marks.into_iter().collect()));
     prop_oneof![Just(OnDelete::Delete), Just(OnDelete::Ignore), marks]
+}
+
+fn erasure() -> impl Strategy<Value = Vec<Coverage>> {
+    let mark = prop_oneof![
+        Just(Mark::Hash),
+        Just(Mark::Constant(Constant::Null)),
+        any::<bool>().prop_map(|value| Mark::Constant(Constant::Bool(value))),
+        any::<i64>().prop_map(|value| Mark::Constant(Constant::Int(value))),
+        (-1000i32..1000).prop_map(|value| Mark::Constant(Constant::Float(f64::from(value) + 0.5))),
+        "[ -~äß€]{0,10}"
+            .prop_filter("no variable", |text| !text.contains("${"))
+            .prop_map(|text| Mark::Constant(Constant::Text(text))),
+    ];
+    let marks =
+        btree_map("[a-z ]{1,6}", mark, 1..3).prop_map(|marks| Action::Set(marks.into_iter().collect()));
+    let action = prop_oneof![Just(Action::Delete), Just(Action::Keep), marks];
+    let name = || "[a-zA-Z0-9 _\"ä]{1,8}".boxed();
+    let leaf = prop_oneof![
+        name().prop_map(Match::Column),
+        (name(), vec(name(), 1..3)).prop_map(|(column, path)| Match::Json { column, path }),
+    ];
+    let found = leaf.prop_recursive(3, 4, 1, move |inner| {
+        (name(), name(), inner).prop_map(|(column, theirs, r#match)| {
+            // No step is about such a table, so that none takes rows away from another.
+            let through = Through { table: format!("{column}!"), column: theirs, r#match };
+            Match::Through { column, through: Box::new(through) }
+        })
+    });
+    let is = of(prop_oneof![Just("'user:' + string(row.key)"), Just("row.key")]);
+    let step = (found, is, action).prop_map(|(r#match, is, action)| Step {
+        table: String::new(),
+        r#match,
+        is: is.map(str::to_owned),
+        reason: (action == Action::Keep).then(|| "running: \"contract\"".to_owned()),
+        action,
+    });
+    let steps = vec(step, 1..4).prop_map(|mut steps| {
+        steps.iter_mut().enumerate().for_each(|(at, step)| step.table = format!("target {at}"));
+        Coverage::Steps(steps)
+    });
+    vec(prop_oneof![steps, Just(Coverage::Exempt("holds: nothing".to_owned()))], 4..5)
 }
 
 /// Block style, every text in quotes. Written here, not by the crate that reads it.
@@ -133,7 +177,7 @@ fn yaml(value: &Json, indent: usize, out: &mut String) {
 
 proptest! {
     #[test]
-    fn a_written_configuration_comes_back(log in log(), admin in admin(), sinks in btree_map("[a-z0-9_-]{1,20}", rules(), 0..4)) {
+    fn a_written_configuration_comes_back(log in log(), admin in admin(), sinks in btree_map("[a-z0-9_-]{1,20}", rules(), 0..4), erasure in erasure(), days in of(1u64..99)) {
         let mut written = json!({
             "log": log,
             "admin": admin,
@@ -149,9 +193,23 @@ proptest! {
             }
             written["sinks"][name] = sink;
         }
+        let subject = Subject {
+            subject: SubjectRow { topic: "shop.public.t0".to_owned(), key: "id".to_owned() },
+            deadline: Span::secs(days.unwrap_or(30) * 86_400),
+            overdue: if days.is_some() { Overdue::NotReady } else { Overdue::Report },
+            verify_every: days.map_or(Every::Never, |days| Every::Span(Span::secs(days * 86_400))),
+            sinks: sinks.keys().cloned().zip(erasure).collect(),
+            log: days.map_or(LogCopy::Purge, |days| LogCopy::Keep(format!("{days} days"))),
+            topics: Vec::new(),
+        };
+        written["erasure"]["people"] = json!(subject);
         let mut text = String::new();
         yaml(&written, 0, &mut text);
         let config = parse(&text).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        let known = config.rules();
+        let own = known.subjects.first().and_then(|subject| subject.topics.first());
+        prop_assert_eq!(own.map(|rule| &*rule.topic), Some("shop.public.t0"));
+        prop_assert_eq!(config.erasure.get("people"), Some(&subject));
         prop_assert_eq!(config.log, log);
         prop_assert_eq!(config.admin, admin);
         let read: BTreeMap<_, _> = config.sinks.into_iter().map(|(name, sink)| (name, sink.rules)).collect();
