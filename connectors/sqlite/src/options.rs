@@ -17,6 +17,10 @@ pub struct Options {
     /// column is an error that says which statement to run.
     #[serde(skip, default = "yes")]
     pub create_tables: bool,
+    /// Whether the sink is part of an erasure: deleted rows are overwritten then, from the start, because a value that an
+    /// update replaced leaves its bytes, too.
+    #[serde(skip)]
+    pub erases: bool,
     /// Whether SQLite enforces the foreign keys that the target's own tables declare. Off, because the tables of one
     /// source may be mapped in part; with it on, a violation that shows at commit stops the sink.
     #[serde(default)]
@@ -29,7 +33,13 @@ pub struct Options {
 impl Options {
     /// The defaults, for a file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Options { path: path.into(), create_tables: true, foreign_keys: false, cache_size: cache_size() }
+        Options {
+            path: path.into(),
+            create_tables: true,
+            erases: false,
+            foreign_keys: false,
+            cache_size: cache_size(),
+        }
     }
 
     /// Checks what can be checked without the database.

@@ -38,6 +38,9 @@ pub struct Options {
     /// Whether tables may be committed apart from each other, on several connections.
     #[serde(skip)]
     pub batched: bool,
+    /// Whether the sink is part of an erasure. Nothing is prepared for it here: what a delete leaves, the server cleans up.
+    #[serde(skip)]
+    pub erases: bool,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
             lock_timeout: default_lock_timeout(),
             create_tables: true,
             batched: false,
+            erases: false,
         }
     }
 
