@@ -139,7 +139,7 @@ impl Subject {
 
     /// Whether a sink has something to do.
     pub fn concerns(&self, sink: &str) -> bool {
-        matches!(self.sinks.get(sink), Some(Coverage::Steps(_)))
+        matches!(self.sinks.get(sink), Some(Coverage::Steps(_) | Coverage::Told))
     }
 
     /// The targets whose receipts are due: the sinks, and the log unless it keeps its records.

@@ -126,6 +126,18 @@ async fn read_all(session: &mut Session, name: &str) -> Result<Object, Failure> 
     Ok(Object::Table(table))
 }
 
+/// The first column of each index of a table that finds rows by a value.
+pub async fn heads(session: &mut Session, name: &str) -> Result<Vec<String>, Failure> {
+    let here = here("s", name, &session.server);
+    let rows = session
+        .rows(format!(
+            "SELECT s.COLUMN_NAME FROM information_schema.STATISTICS s \
+             WHERE {here} AND s.SEQ_IN_INDEX = 1 AND s.INDEX_TYPE IN ('BTREE', 'HASH')"
+        ))
+        .await?;
+    Ok(rows.into_iter().flatten().flatten().collect())
+}
+
 /// The condition for one table in the catalog, which has its own idea of case: BINARY compares as the server's files do.
 fn here(alias: &str, name: &str, server: &Server) -> String {
     let (column, name) = (format!("{alias}.TABLE_NAME"), server.table_name(name));

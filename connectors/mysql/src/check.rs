@@ -117,6 +117,39 @@ async fn missing_rights(session: &mut Session, create: bool) -> Result<(Vec<&'st
         // The bookkeeping tables are made in any case.
         false => &["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE"],
     };
+    let (grantees, shown) = grantees(session).await?;
+    let held = session
+        .rows(format!(
+            "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE IN ({grantees}) \
+             UNION SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES \
+             WHERE GRANTEE IN ({grantees}) AND DATABASE() LIKE TABLE_SCHEMA"
+        ))
+        .await?;
+    let held: Vec<String> = held.into_iter().flatten().flatten().collect();
+    let missing = needed.iter().filter(|right| !held.iter().any(|held| held.eq_ignore_ascii_case(right)));
+    Ok((missing.copied().collect(), shown))
+}
+
+/// The rights of SELECT, UPDATE and DELETE that nobody gave for one table, not even for it alone.
+pub async fn lacking(session: &mut Session, table: &str) -> Result<Vec<&'static str>, Failure> {
+    let (grantees, _) = grantees(session).await?;
+    let held = session
+        .rows(format!(
+            "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE IN ({grantees}) \
+             UNION SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES \
+             WHERE GRANTEE IN ({grantees}) AND DATABASE() LIKE TABLE_SCHEMA \
+             UNION SELECT PRIVILEGE_TYPE FROM information_schema.TABLE_PRIVILEGES \
+             WHERE GRANTEE IN ({grantees}) AND TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}",
+            literal(table)
+        ))
+        .await?;
+    let held: Vec<String> = held.into_iter().flatten().flatten().collect();
+    let lacks = |right: &&str| !held.iter().any(|held| held.eq_ignore_ascii_case(right));
+    Ok(["SELECT", "UPDATE", "DELETE"].into_iter().filter(lacks).collect())
+}
+
+/// The user and its roles as the catalog names who has rights, as literals; and the user, quoted.
+async fn grantees(session: &mut Session) -> Result<(String, String), Failure> {
     let user = session.rows("SELECT CURRENT_USER()".to_owned()).await?;
     let user = user.into_iter().flatten().flatten().next().unwrap_or_default();
     let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));
@@ -130,17 +163,7 @@ async fn missing_rights(session: &mut Session, create: bool) -> Result<(Vec<&'st
             roles.flat_map(|role| [literal(&format!("'{role}'@''")), literal(&format!("'{role}'@'%'"))]),
         );
     }
-    let grantees = grantees.join(", ");
-    let held = session
-        .rows(format!(
-            "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE IN ({grantees}) \
-             UNION SELECT PRIVILEGE_TYPE FROM information_schema.SCHEMA_PRIVILEGES \
-             WHERE GRANTEE IN ({grantees}) AND DATABASE() LIKE TABLE_SCHEMA"
-        ))
-        .await?;
-    let held: Vec<String> = held.into_iter().flatten().flatten().collect();
-    let missing = needed.iter().filter(|right| !held.iter().any(|held| held.eq_ignore_ascii_case(right)));
-    Ok((missing.copied().collect(), shown))
+    Ok((grantees.join(", "), shown))
 }
 
 async fn check_table(

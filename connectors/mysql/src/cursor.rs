@@ -105,6 +105,11 @@ impl CursorStore {
         cursor.next.iter().map(|(of, next)| (of, *next)).filter(move |(of, next)| held(of) != Some(*next))
     }
 
+    /// Whether an entry is beyond the one that the target holds.
+    pub fn is_beyond(&self, of: &TopicPartition, next: u64) -> bool {
+        self.stored.get(of).is_none_or(|known| *known < next)
+    }
+
     /// Remembers what the target holds now.
     pub fn committed(&mut self, log: LogId, of: &TopicPartition, next: u64) {
         if self.logs != [log] {

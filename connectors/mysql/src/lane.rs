@@ -1,12 +1,15 @@
 //! One connection that applies changes: what it gathered, its open transaction, and the plans of its targets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use connector_api::erasure::{Erased, Erasure};
 use connector_api::{Error, Incoming, Kind, LogId, Refused, Result, Target, TopicPartition};
+use connector_sql::erase::names;
 use connector_sql::gather::{Gather, Refusals, Single, Step};
 
 use crate::cursor::CursorStore;
+use crate::erase;
 use crate::error::{Failure, number};
 use crate::options::Options;
 use crate::plan::Plan;
@@ -32,6 +35,8 @@ pub struct Lane {
     applied: bool,
     /// Tables that the open transaction has locked.
     touched: BTreeSet<String>,
+    /// How far the open transaction has applied each topic: its part of the cursor, should it end before the others'.
+    reached: BTreeMap<TopicPartition, u64>,
 }
 
 /// What a flush came to.
@@ -69,6 +74,7 @@ impl Lane {
             open: false,
             applied: false,
             touched: BTreeSet::new(),
+            reached: BTreeMap::new(),
         }
     }
 
@@ -151,6 +157,13 @@ impl Lane {
                 None => self.one_by_one().await?,
             },
         };
+        // One lane alone commits with the cursor that it is given.
+        if options.lanes() > 1 {
+            for (of, next) in self.gather.ends() {
+                let known = self.reached.entry(of).or_default();
+                *known = next.max(*known);
+            }
+        }
         self.gather.clear();
         self.applied = true;
         Ok(Flushed::Done(refused))
@@ -264,6 +277,46 @@ impl Lane {
         Ok(())
     }
 
+    /// Commits what was applied, with the place in the cursor that it reaches (I3). A record that was refused is behind that
+    /// place, too: it was set aside before.
+    ///
+    /// # Errors
+    /// As [`Lane::commit`].
+    pub async fn commit_reached(
+        &mut self,
+        store: &CursorStore,
+        options: &Options,
+        log: LogId,
+    ) -> Result<Vec<(TopicPartition, u64)>> {
+        let reached = std::mem::take(&mut self.reached).into_iter();
+        let entries: Vec<_> = reached.filter(|(of, next)| store.is_beyond(of, *next)).collect();
+        self.commit(store, options, log, &entries).await.map(|()| entries)
+    }
+
+    /// Acts on the steps of an erasure in the open transaction.
+    ///
+    /// # Errors
+    /// The transaction is void.
+    pub async fn erase(
+        &mut self,
+        store: &CursorStore,
+        options: &Options,
+        erasure: &Erasure,
+    ) -> Result<Vec<Erased>> {
+        self.begin(store, options).await?;
+        // A savepoint before a later flush is behind this.
+        self.applied = true;
+        let mut done = Vec::with_capacity(erasure.steps.len());
+        for step in &erasure.steps {
+            for table in names(step) {
+                let name = self.session.server.table_name(table);
+                self.touched.insert(name);
+            }
+            done.push(erase::act(&mut self.session, step).await?);
+        }
+        Ok(done)
+    }
+
     /// Runs a statement in a transaction of its own, behind the fence.
     ///
     /// # Errors
@@ -297,6 +350,7 @@ impl Lane {
     fn ended(&mut self) {
         (self.open, self.applied) = (false, false);
         self.touched.clear();
+        self.reached.clear();
     }
 
     /// Ends the connection in order.

@@ -4,6 +4,9 @@
 //! found by a second try, change by change ([`lane`]). The text protocol carries literals that this crate writes
 //! ([`sql`], [`form`]). The order of calls and what an error means is [`connector_api::Sink`]'s contract.
 //!
+//! An erasure runs on the first lane, in one transaction with everything behind it and with the cursor; lanes beside it
+//! commit first what they have applied ([`sink`]).
+//!
 //! What a crash does: InnoDB keeps a committed transaction, data and cursor together, or nothing of it (I3). The next
 //! start takes the cursor over ([`cursor`]): it waits until no transaction of the session before can commit any more.
 
@@ -12,6 +15,7 @@ mod check;
 mod cursor;
 mod ddl;
 mod decode;
+mod erase;
 mod error;
 mod evolve;
 mod form;
@@ -31,6 +35,7 @@ mod write;
 use connector_api::{Result, Rows};
 
 pub use check::check;
+pub use erase::REMAINS;
 pub use options::Options;
 pub use sink::Mysql;
 

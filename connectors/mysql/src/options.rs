@@ -31,12 +31,12 @@ pub struct Options {
     /// Whether source transactions may be split and applied side by side.
     #[serde(skip)]
     pub batched: bool,
+    /// Whether the sink is part of an erasure. Nothing is prepared for it here: what a delete leaves, the server cleans up.
+    #[serde(skip)]
+    pub erases: bool,
     /// What the sink learns about tables that belong together; its attempts share it.
     #[serde(skip)]
     pub ties: Ties,
-    /// Set by the service: this sink is part of an erasure.
-    #[serde(skip)]
-    pub erases: bool,
 }
 
 impl Options {
@@ -47,8 +47,8 @@ impl Options {
             connections: connections(),
             create_tables: true,
             batched: false,
-            ties: Ties::default(),
             erases: false,
+            ties: Ties::default(),
         }
     }
 

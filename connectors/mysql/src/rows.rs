@@ -2,17 +2,20 @@
 
 use std::fmt::Write as _;
 
+use connector_api::erasure::{EachHeld, Step};
 use connector_api::{
-    BoxFuture, Column, Each, Error, Result, Row, Rows, Target, Value,
+    BoxFuture, Column, Each, Error, Finding, Result, Row, Rows, Target, Value,
     json::{put_json, put_string},
     reader::put_varint,
 };
-use serde_json::Value as Json;
+use connector_sql::erase::{Search, examine};
+use serde_json::{Map, Value as Json};
 use sqlx::Row as _;
 use sqlx::mysql::MySqlRow;
 
 use crate::catalog::{self, Object, Table};
 use crate::decode;
+use crate::erase;
 use crate::error::Failure;
 use crate::form::Form;
 use crate::options::Options;
@@ -117,7 +120,58 @@ fn select(target: &Target, table: &Table) -> Result<String> {
     Ok(format!("SELECT {} FROM {}", list(columns), quote(&target.table)))
 }
 
+/// The steps of an erasure.
+impl Reader {
+    async fn held_all(&self, step: &Step, each: &mut EachHeld<'_>) -> Result<()> {
+        let mut session = Session::open(&self.options).await?;
+        let tables = erase::look(&mut session, step, false).await?;
+        let server = session.server.clone();
+        let Some(search) = Search::new(&server, step, &tables)? else { return session.close().await };
+        let what = format!("read table {:?}", step.table);
+        let mut give = |found: &MySqlRow| {
+            let mut row = Map::new();
+            for (at, column) in search.columns().iter().enumerate() {
+                let bytes = found.try_get_unchecked::<Option<&[u8]>, _>(at);
+                let bytes = bytes.map_err(|error| Failure::from(error).into_error("read row"))?;
+                row.insert(column.name.clone(), erase::json(&column.facts, bytes));
+            }
+            each(row)
+        };
+        session.each(search.held()?.sql, &mut give).await.map_err(|failure| match failure {
+            Failure::Other(error) => error,
+            failure => failure.into_error(what),
+        })?;
+        session.close().await
+    }
+
+    async fn left_now(&self, step: &Step) -> Result<u64> {
+        let mut session = Session::open(&self.options).await?;
+        let left = erase::left(&mut session, step).await?;
+        session.close().await.map(|()| left)
+    }
+
+    async fn examined(&self, step: &Step) -> Result<Vec<Finding>> {
+        let mut session = Session::open(&self.options).await?;
+        let tables = erase::look(&mut session, step, true).await?;
+        let findings = examine(&session.server, step, &tables);
+        session.close().await.map(|()| findings)
+    }
+}
+
 impl Rows for Reader {
+    /// Bytes are shown as `\x` and hexadecimal digits.
+    fn held<'a>(&'a mut self, step: &'a Step, each: &'a mut EachHeld<'_>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.held_all(step, each))
+    }
+
+    fn left<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(self.left_now(step))
+    }
+
+    fn examine<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<Vec<Finding>>> {
+        Box::pin(self.examined(step))
+    }
+
     fn scan<'a>(&'a mut self, target: &'a Target, each: &'a mut Each<'_>) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.scanned(target, each))
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use connector_api::erasure::{Erasure, Outcome};
 use connector_api::{
     BoxFuture, Cursor, Error, Incoming, Kind, LogId, Refused, Result, Sink, Target, TopicPartition,
 };
@@ -38,6 +39,10 @@ struct Work {
     /// Looks at tables and changes them: MySQL commits when it does, so it holds no changes.
     control: Session,
     store: CursorStore,
+    log: LogId,
+    /// Everything goes to the first lane until the transaction ends: an erasure touches tables of any lane, and what comes
+    /// behind it would wait for its locks on another connection.
+    joined: bool,
 }
 
 impl Mysql {
@@ -55,7 +60,7 @@ impl Mysql {
         let connections: Vec<u64> = lanes.iter().map(|lane| lane.server().connection).collect();
         let store = CursorStore::take_over(&mut control, self.name.clone(), &connections, log).await?;
         let cursor = store.cursor(log);
-        self.work = Some(Work { lanes, control, store });
+        self.work = Some(Work { lanes, control, store, log, joined: false });
         cursor
     }
 
@@ -108,8 +113,8 @@ impl Mysql {
 
     async fn committed(&mut self, cursor: &Cursor) -> Result<()> {
         let Mysql { options, work, .. } = self;
-        let Work { lanes, store, .. } = work.as_mut().ok_or_else(not_started)?;
-        let count = lanes.len();
+        let Work { lanes, store, joined, .. } = work.as_mut().ok_or_else(not_started)?;
+        let count = if *joined { 1 } else { lanes.len() };
         let mut entries: Vec<Vec<(TopicPartition, u64)>> = vec![Vec::new(); count];
         for (of, next) in store.changed(cursor) {
             let lane = options.ties.of_topic(&of.topic).unwrap_or_default() % count.max(1);
@@ -127,12 +132,33 @@ impl Mysql {
             result?;
             entries.iter().for_each(|(of, next)| store.committed(cursor.log, of, *next));
         }
+        *joined = false;
         Ok(())
+    }
+
+    async fn erased(&mut self, erasure: &Erasure) -> Result<Outcome> {
+        // The loop has flushed: nothing waits, or nothing that could be refused without being told.
+        if let Some(refused) = self.flushed().await?.into_iter().next() {
+            let error = format!("erase rows: a change before them was refused: {}", refused.error);
+            return Err(Error::transient(error));
+        }
+        let Mysql { options, work, .. } = self;
+        let Work { lanes, store, log, joined, .. } = work.as_mut().ok_or_else(not_started)?;
+        // The others commit what they have applied, so that the erasure sees it, and waits for none of its locks.
+        for lane in lanes.iter_mut().skip(1) {
+            for (of, next) in lane.commit_reached(store, options, *log).await? {
+                store.committed(*log, &of, next);
+            }
+        }
+        *joined = true;
+        let first = lanes.first_mut().ok_or_else(not_started)?;
+        Ok(Outcome::Done(first.erase(store, options, erasure).await?))
     }
 
     async fn rolled_back(&mut self) -> Result<()> {
         let Mysql { options, work, .. } = self;
         let Some(work) = work else { return Ok(()) };
+        work.joined = false;
         for lane in &mut work.lanes {
             lane.rollback(options).await?;
         }
@@ -219,9 +245,9 @@ impl Sink for Mysql {
     #[inline]
     fn apply(&mut self, incoming: &Incoming<'_>) -> Result<()> {
         let Mysql { options, work, .. } = self;
-        let Work { lanes, .. } = work.as_mut().ok_or_else(not_started)?;
+        let Work { lanes, joined, .. } = work.as_mut().ok_or_else(not_started)?;
         let count = lanes.len();
-        if count < 2 {
+        if count < 2 || *joined {
             return lanes.first_mut().ok_or_else(not_started)?.push(incoming);
         }
         let table = match lanes.first() {
@@ -257,6 +283,10 @@ impl Sink for Mysql {
 
     fn reset<'a>(&'a mut self, cursor: &'a Cursor) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.moved_to(cursor))
+    }
+
+    fn erase<'a>(&'a mut self, erasure: &'a Erasure) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(self.erased(erasure))
     }
 
     fn notices(&mut self) -> Vec<String> {

@@ -5,6 +5,10 @@
 //! way to connect; `form` writes values; `sql` and `plan` know the statements of a table; `lane` is a connection with its
 //! transaction; with `apply: batched` there are several, each with its own topics.
 //!
+//! An erasure runs on the first connection, in one transaction with everything behind it and with the cursor. With several
+//! connections the others commit first what they have applied, with the places in the cursor that it reaches: the erasure
+//! sees everything before it, and nothing waits for its locks.
+//!
 //! What a crash does: the server keeps a committed transaction, data and cursor together, or nothing of it (I3). The next
 //! start waits until no session of the one before is at work any more, reads the cursor and goes on from there.
 
@@ -13,6 +17,7 @@ mod check;
 mod connect;
 mod cursor;
 mod dialect;
+mod erase;
 mod evolve;
 mod failure;
 mod form;
@@ -32,6 +37,7 @@ mod write;
 
 use std::sync::Arc;
 
+use connector_api::erasure::{Erasure, Outcome};
 use connector_api::{
     BoxFuture, Cursor, Error, Finding, Incoming, LogId, Refused, Result, Rows, Sink, Target, TopicPartition,
 };
@@ -45,6 +51,7 @@ use routes::Routes;
 
 use crate::catalog::text;
 
+pub use erase::REMAINS;
 pub use options::Options;
 
 /// Everything that keeps the sink `name` from writing to its target, or will; looks only. Needs a tokio runtime.
@@ -73,6 +80,8 @@ pub struct Postgres {
     routes: Routes,
     /// `None` before the first use, and after a failure that leaves the sessions in doubt.
     cursor: Option<CursorStore>,
+    /// The log that the cursor counts, from [`Sink::start`] on.
+    log: Option<LogId>,
 }
 
 impl Postgres {
@@ -84,7 +93,7 @@ impl Postgres {
         let sql = dialect::Sql { schema: options.schema.clone() };
         let shared = Arc::new(Shared { name, options, locks, sql });
         let lanes = (0..count).map(|_| Lane::new(shared.clone())).collect();
-        Postgres { shared, lanes, routes: Routes::new(count), cursor: None }
+        Postgres { shared, lanes, routes: Routes::new(count), cursor: None, log: None }
     }
 
     /// Connects anew, and reads what the target holds.
@@ -179,11 +188,41 @@ impl Postgres {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
+        if failed.is_none() {
+            routes.part();
+        }
         failed.map_or(Ok(()), Err)
+    }
+
+    async fn erased(&mut self, erasure: &Erasure) -> Result<Outcome> {
+        // The loop has flushed: nothing waits, or nothing that could be refused without being told.
+        if let Some(refused) = self.flushed().await?.into_iter().next() {
+            let error = format!("erase rows: a change before them was refused: {}", refused.error);
+            return Err(Error::transient(error));
+        }
+        self.join_lanes().await?;
+        Ok(Outcome::Done(self.first()?.erase(erasure).await?))
+    }
+
+    /// Commits what all lanes but the first have applied.
+    async fn join_lanes(&mut self) -> Result<()> {
+        let Postgres { lanes, routes, cursor: Some(store), log: Some(log), .. } = self else {
+            return Err(Error::transient("erase rows: there is no connection"));
+        };
+        if lanes.iter().any(Lane::is_void) {
+            return Err(Error::transient("erase rows: the transaction is void until it is rolled back"));
+        }
+        for lane in lanes.iter_mut().skip(1) {
+            let moved = lane.commit_applied(store, *log).await?;
+            store.committed(*log, moved);
+        }
+        routes.join();
+        Ok(())
     }
 
     async fn rolled_back(&mut self) -> Result<()> {
         self.routes.settle();
+        self.routes.part();
         if self.lanes.iter().any(Lane::is_void) {
             // The sessions are made again at the next use, with their locks.
             self.cursor = None;
@@ -215,6 +254,7 @@ impl Sink for Postgres {
     fn start(&mut self, log: LogId) -> BoxFuture<'_, Result<Option<Cursor>>> {
         Box::pin(async move {
             // Another process may have moved the cursor since: what counts is the target.
+            self.log = Some(log);
             self.open().await?;
             self.cursor.as_ref().map_or(Ok(None), |store| store.cursor(log))
         })
@@ -253,6 +293,10 @@ impl Sink for Postgres {
             }
             result
         })
+    }
+
+    fn erase<'a>(&'a mut self, erasure: &'a Erasure) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(self.erased(erasure))
     }
 
     fn notices(&mut self) -> Vec<String> {

@@ -82,6 +82,11 @@ impl Stored {
         })
     }
 
+    /// Whether an entry is beyond the one that the target holds.
+    pub fn is_beyond(&self, of: &TopicPartition, next: u64) -> bool {
+        self.next.get(of).is_none_or(|known| *known < next)
+    }
+
     /// Remembers that the target holds all of `cursor` now.
     pub fn committed(&mut self, cursor: &Cursor) {
         let moved: Vec<_> = self.changed(cursor).map(|(of, next)| (of.clone(), next)).collect();

@@ -20,7 +20,7 @@ mod step;
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests;
 
-use connector_api::{Change, Incoming, Op, Result, Row, Target};
+use connector_api::{Change, Incoming, Op, Result, Row, Target, TopicPartition};
 
 use index::Index;
 use net::Net;
@@ -269,6 +269,18 @@ impl Gather {
             Some(moved) => moved.1 = offset,
             None => known.moved.push((place.topic, offset)),
         }
+    }
+
+    /// For each topic of what waits, the offset behind its last record: what a cursor says when all of it is applied.
+    pub fn ends(&self) -> Vec<(TopicPartition, u64)> {
+        let mut ends = vec![0u64; self.registry.topics.len()];
+        for entry in &self.entries {
+            if let Some(end) = ends.get_mut(entry.topic as usize) {
+                *end = (*end).max(entry.offset.saturating_add(1));
+            }
+        }
+        let topics = self.registry.topics.iter().cloned().zip(ends);
+        topics.filter(|(_, end)| *end > 0).collect()
     }
 
     /// The net effect, in an order that is right. `rank` puts tables in order, parents before children (foreign keys).

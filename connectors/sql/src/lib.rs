@@ -5,6 +5,7 @@
 //! - [`dialect`]: what one system's SQL looks like; everything below is written in terms of it.
 //! - [`catalog`], [`ddl`], [`gap`], [`evolve`]: a target table as it is, as a topic needs it, what lies between, and what to
 //!   do about it: in words for `check` and for errors alike.
+//! - [`erase`]: the statements that erase what a table holds of one person.
 //! - [`names`]: what may be written to, and under which names.
 //! - [`cursor`], [`migrate`]: the bookkeeping in the target.
 
@@ -12,6 +13,7 @@ pub mod catalog;
 pub mod cursor;
 pub mod ddl;
 pub mod dialect;
+pub mod erase;
 pub mod evolve;
 pub mod gap;
 pub mod gather;

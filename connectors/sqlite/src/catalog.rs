@@ -1,6 +1,7 @@
 //! What a target table looks like now.
 
 use connector_api::{Result, ValueKind};
+use connector_sql::erase::Limits;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::dialect::{Lite, TableFacts};
@@ -34,16 +35,22 @@ pub fn keeps(declared: &str, kind: ValueKind) -> bool {
 
 /// How SQLite converts what a column is given ("Determination Of Column Affinity").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Affinity {
+pub enum Affinity {
+    /// To whole numbers, where it can.
     Integer,
+    /// To text.
     Text,
+    /// Not at all.
     Blob,
+    /// To floats, where it can.
     Real,
+    /// To numbers, where it can.
     Numeric,
 }
 
 impl Affinity {
-    fn of(declared: &str) -> Affinity {
+    /// By the type as declared.
+    pub fn of(declared: &str) -> Affinity {
         let declared = declared.to_ascii_uppercase();
         let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));
         match () {
@@ -116,6 +123,31 @@ fn indexes(connection: &Connection, name: &str) -> rusqlite::Result<Vec<Vec<Stri
         sets.extend(columns.into_iter().collect::<Option<Vec<String>>>());
     }
     Ok(sets)
+}
+
+/// The columns of a table as an erasure needs them: name, type as declared, whether it is computed.
+pub fn searched(connection: &Connection, name: &str) -> rusqlite::Result<Vec<(String, String, bool)>> {
+    // What a virtual table hides (1) is none of its columns.
+    let mut statement =
+        connection.prepare("SELECT name, type, hidden <> 0 FROM pragma_table_xinfo(?1) WHERE hidden <> 1")?;
+    statement.query_map([name], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+}
+
+/// What may be in the way of an erasure.
+pub fn limits(connection: &Connection, name: &str) -> rusqlite::Result<Limits> {
+    let names = |sql: &str| -> rusqlite::Result<Vec<String>> {
+        connection.prepare(sql)?.query_map([name], |row| row.get(0))?.collect()
+    };
+    let key = names("SELECT name FROM pragma_table_xinfo(?1) WHERE pk > 0 ORDER BY pk")?;
+    let mut indexed = names(
+        "SELECT i.name FROM pragma_index_list(?1) AS l, pragma_index_info(l.name) AS i \
+         WHERE NOT l.partial AND i.seqno = 0 AND i.name IS NOT NULL",
+    )?;
+    indexed.extend(key.first().cloned());
+    let filled = names("SELECT name FROM pragma_table_xinfo(?1) WHERE \"notnull\" OR pk > 0")?;
+    let mut unique = indexes(connection, name)?;
+    unique.retain(|set| *set != key);
+    Ok(Limits { indexed, filled, key, unique, lacking: Vec::new() })
 }
 
 #[cfg(test)]

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connector_api::options::Size;
-use connector_api::{Error, Finding, Severity, Target};
+use connector_api::{Error, Finding, Result, Severity, Target};
 use connector_sql::{Rights, names::check_target};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Wanted;
 use crate::catalog::{self, Object};
 use crate::dialect::Lite;
-use crate::error::from_rusqlite;
+use crate::error::{Context, from_rusqlite};
 use crate::evolve::is_ours;
+use crate::migrate;
 use crate::options::Options;
 
 /// Less free space than this is a warning: the WAL alone grows to 80 MiB between checkpoints.
@@ -33,6 +34,12 @@ pub fn check(options: &Options, targets: &[Arc<Target>]) -> Vec<Finding> {
             return findings;
         }
     };
+    if let Some(connection) = connection.as_ref().filter(|_| options.erases) {
+        match freed_pages(connection, path) {
+            Ok(finding) => findings.extend(finding),
+            Err(error) => findings.push(of_error("sqlite-unreadable", path, error)),
+        }
+    }
     for target in targets {
         match check_target(&Lite, target) {
             Err(error) => findings.push(of_error("sqlite-mapping", path, error)),
@@ -62,6 +69,23 @@ fn check_table(
     };
     let rights = Rights { create: options.create_tables, ours };
     findings.extend(connector_sql::evolve::findings(wanted, &object, rights));
+}
+
+/// Pages that were freed before deleted rows were overwritten: what was in them is there still. After a VACUUM there is none.
+pub fn freed_pages(connection: &Connection, path: &Path) -> Result<Option<Finding>> {
+    if migrate::overwrites(connection)? {
+        return Ok(None);
+    }
+    let what = "count free pages";
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0)).context(what)?;
+    let shown = path.display();
+    Ok((free > 0).then(|| {
+        let what = format!(
+            "{free} pages were freed before deleted rows were overwritten (secure_delete), and may hold what was erased"
+        );
+        Finding::new(Severity::Warning, "sqlite-erasure-freed-pages", shown.to_string(), what)
+            .with_remedy(format!("sqlite3 '{shown}' 'VACUUM' (while the sink is stopped)"))
+    }))
 }
 
 fn of_error(code: &'static str, path: &Path, error: Error) -> Finding {

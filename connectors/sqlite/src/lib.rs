@@ -12,6 +12,7 @@ mod catalog;
 mod check;
 mod cursor;
 mod dialect;
+mod erase;
 mod error;
 mod evolve;
 mod migrate;
@@ -25,6 +26,7 @@ mod sql;
 mod statement;
 
 pub use check::check;
+pub use erase::REMAINS;
 pub use options::Options;
 pub use rows::rows;
 pub use sink::Sqlite;

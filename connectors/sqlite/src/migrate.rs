@@ -6,11 +6,18 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Context;
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "bookkeeping",
-    sql: include_str!("../../../migrations/sqlite/0001_bookkeeping.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "bookkeeping",
+        sql: include_str!("../../../migrations/sqlite/0001_bookkeeping.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "overwrites",
+        sql: include_str!("../../../migrations/sqlite/0002_overwrites.sql"),
+    },
+];
 
 const PLACE: &str = "this file";
 
@@ -52,6 +59,32 @@ fn run(connection: &mut Connection, migrations: &[Migration]) -> Result<()> {
         transaction.commit().context(what)?;
     }
     Ok(())
+}
+
+/// Remembers that the file holds no page that was freed without being overwritten, if that is so.
+pub fn remember_overwrites(connection: &Connection) -> Result<()> {
+    let what = "count free pages";
+    if overwrites(connection)? {
+        return Ok(());
+    }
+    let free: i64 = connection.query_row("PRAGMA freelist_count", [], |row| row.get(0)).context(what)?;
+    if free == 0 {
+        let remember =
+            "INSERT OR IGNORE INTO _millstream_overwrites VALUES (1, strftime('%Y-%m-%dT%H:%M:%fZ'))";
+        connection.execute(remember, []).context("write bookkeeping tables")?;
+    }
+    Ok(())
+}
+
+/// Whether every page that the sink freed was overwritten.
+pub fn overwrites(connection: &Connection) -> Result<bool> {
+    let what = "read bookkeeping tables";
+    let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_millstream_overwrites')";
+    if !connection.query_row(known, [], |row| row.get::<_, bool>(0)).context(what)? {
+        return Ok(false);
+    }
+    let is = "SELECT EXISTS (SELECT 1 FROM _millstream_overwrites)";
+    connection.query_row(is, [], |row| row.get(0)).context(what)
 }
 
 /// Version and checksum of every migration that the file has.

@@ -17,6 +17,10 @@ pub struct Options {
     /// column is an error that says which statement to run.
     #[serde(skip, default = "yes")]
     pub create_tables: bool,
+    /// Whether the sink is part of an erasure: deleted rows are overwritten then, from the start, because a value that an
+    /// update replaced leaves its bytes, too.
+    #[serde(skip)]
+    pub erases: bool,
     /// Whether SQLite enforces the foreign keys that the target's own tables declare. Off, because the tables of one
     /// source may be mapped in part; with it on, a violation that shows at commit stops the sink.
     #[serde(default)]
@@ -24,9 +28,6 @@ pub struct Options {
     /// Memory for pages of the database, such as `256MiB`. Random updates of a table larger than this read the disk.
     #[serde(default = "cache_size")]
     pub cache_size: Size,
-    /// Set by the service: this sink is part of an erasure.
-    #[serde(skip)]
-    pub erases: bool,
 }
 
 impl Options {
@@ -35,9 +36,9 @@ impl Options {
         Options {
             path: path.into(),
             create_tables: true,
+            erases: false,
             foreign_keys: false,
             cache_size: cache_size(),
-            erases: false,
         }
     }
 

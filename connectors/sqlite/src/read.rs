@@ -6,6 +6,7 @@ use connector_api::array::Array;
 use connector_api::json::{encode_array, encode_text, put_text};
 use connector_api::{Column, Result, Value, ValueKind};
 use rusqlite::types::{Value as Stored, ValueRef};
+use serde_json::{Number, Value as Json};
 
 use crate::bind;
 
@@ -64,6 +65,29 @@ fn other(out: &mut Vec<u8>, kind: ValueKind, stored: ValueRef<'_>) {
         return natural.encode(out);
     }
     Value::Text(&text).encode(out);
+}
+
+/// A stored value for people to read: bytes, and text that is not UTF-8, as `\x` and hexadecimal digits, numbers that JSON
+/// does not have as text.
+pub fn json(stored: ValueRef<'_>) -> Json {
+    let text = |value| {
+        let mut text = String::new();
+        // Only an array can fail, and there is none.
+        let _ = put_text(&mut text, value);
+        Json::String(text)
+    };
+    match stored {
+        ValueRef::Null => Json::Null,
+        ValueRef::Integer(int) => Json::from(int),
+        ValueRef::Real(float) => {
+            Number::from_f64(float).map_or_else(|| text(Value::Float(float)), Json::Number)
+        }
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Json::String(text.to_owned()),
+            Err(_) => text(Value::Bytes(bytes)),
+        },
+        ValueRef::Blob(bytes) => text(Value::Bytes(bytes)),
+    }
 }
 
 /// Appends what is left of a value after SQLite has held it.

@@ -3,14 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use connector_api::erasure::{EachHeld, Step};
 use connector_api::reader::put_varint;
-use connector_api::{BoxFuture, Column, Each, Error, Result, Row, Rows, Target, Value, ValueKind};
+use connector_api::{BoxFuture, Column, Each, Error, Finding, Result, Row, Rows, Target, Value, ValueKind};
+use connector_sql::erase::{Search, Statement, Tables, examine};
 use connector_sql::names::list;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
+use serde_json::Map;
 
 use crate::catalog::{self, Object, Table};
+use crate::check::freed_pages;
 use crate::dialect::Lite;
+use crate::erase;
 use crate::error::{Context, from_rusqlite};
 use crate::options::Options;
 use crate::sql::quote;
@@ -91,6 +96,42 @@ impl Reader {
     }
 }
 
+/// The steps of an erasure.
+impl Reader {
+    fn held_all(&mut self, step: &Step, each: &mut EachHeld<'_>) -> Result<()> {
+        let Some((connection, _)) = self.open()? else { return Ok(()) };
+        let tables = erase::look(connection, step, false)?;
+        let Some(search) = Search::new(&Lite, step, &tables)? else { return Ok(()) };
+        let what = || format!("read rows of table {:?}", step.table);
+        let Statement { sql, values } = search.held()?;
+        let mut statement = connection.prepare(&sql).context(what())?;
+        let mut rows = statement.query(params_from_iter(values)).context(what())?;
+        while let Some(row) = rows.next().context(what())? {
+            let mut held = Map::new();
+            for (at, column) in search.columns().iter().enumerate() {
+                held.insert(column.name.clone(), read::json(row.get_ref(at).context(what())?));
+            }
+            each(held)?;
+        }
+        Ok(())
+    }
+
+    fn left_now(&mut self, step: &Step) -> Result<u64> {
+        match self.open()? {
+            Some((connection, _)) => erase::left(connection, step),
+            None => Ok(0),
+        }
+    }
+
+    fn examined(&mut self, step: &Step) -> Result<Vec<Finding>> {
+        let path = self.path.clone();
+        let Some((connection, _)) = self.open()? else { return Ok(examine(&Lite, step, &Tables::new())) };
+        let mut findings = examine(&Lite, step, &erase::look(connection, step, true)?);
+        findings.extend(freed_pages(connection, &path)?);
+        Ok(findings)
+    }
+}
+
 fn failed(target: &Target, error: rusqlite::Error) -> Error {
     from_rusqlite(error, format_args!("read rows of table {:?}", target.table))
 }
@@ -150,5 +191,18 @@ impl Rows for Reader {
 
     fn keep(&self, column: &Column, value: Value<'_>, out: &mut Vec<u8>) -> Result<()> {
         read::keep(out, column, value)
+    }
+
+    /// Bytes are shown as `\x` and hexadecimal digits.
+    fn held<'a>(&'a mut self, step: &'a Step, each: &'a mut EachHeld<'_>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.held_all(step, each) })
+    }
+
+    fn left<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move { self.left_now(step) })
+    }
+
+    fn examine<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<Vec<Finding>>> {
+        Box::pin(async move { self.examined(step) })
     }
 }

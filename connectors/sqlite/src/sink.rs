@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use connector_api::erasure::{Erasure, Outcome, Scrubbed};
 use connector_api::{BoxFuture, Cursor, Error, Incoming, Kind, LogId, Result, Sink, Target};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::cursor::CursorStore;
+use crate::erase;
 use crate::error::{Context, Failure};
-use crate::migrate::migrate;
+use crate::migrate::{migrate, remember_overwrites};
 use crate::options::Options;
 use crate::plan::{Basis, Plan};
 use crate::pragmas;
@@ -23,6 +25,8 @@ pub struct Sqlite {
     /// `None` before the first use, and after a failure that leaves the connection in doubt.
     session: Option<Session>,
     notices: Vec<String>,
+    /// The write-ahead log may hold what was erased.
+    unscrubbed: bool,
 }
 
 /// An open connection, and everything that lives as long as it.
@@ -38,7 +42,7 @@ struct Session {
 impl Sqlite {
     /// A sink named `name`. Opens nothing before [`Sink::start`].
     pub fn new(name: impl Into<Arc<str>>, options: Options) -> Self {
-        Sqlite { name: name.into(), options, session: None, notices: Vec::new() }
+        Sqlite { name: name.into(), options, session: None, notices: Vec::new(), unscrubbed: true }
     }
 
     fn open(&mut self) -> Result<&mut Session> {
@@ -58,6 +62,9 @@ impl Sqlite {
             ));
         }
         migrate(&mut connection).map_err(|error| error.within(self.options.path.display()))?;
+        if self.options.erases {
+            remember_overwrites(&connection).map_err(|error| error.within(self.options.path.display()))?;
+        }
         let mut database = Database::new(connection);
         let mut prepare =
             |sql| database.prepare(sql).map_err(|failure| failure.into_error("prepare transaction"));
@@ -106,6 +113,36 @@ impl Sqlite {
         session.cursor.committed(cursor);
         session.plans.settled = session.plans.list.len();
         Ok(())
+    }
+
+    fn erased(&mut self, erasure: &Erasure) -> Result<Outcome> {
+        let session = self.open()?;
+        let connection = session.database.connection();
+        // A sink that was not told that it erases still leaves no bytes of what it deletes now.
+        connection.pragma_update(None, "secure_delete", true).context("configure database")?;
+        session.begin()?;
+        let connection = session.database.connection();
+        let done = erasure.steps.iter().map(|step| erase::act(connection, step)).collect::<Result<_>>()?;
+        self.unscrubbed = true;
+        Ok(Outcome::Done(done))
+    }
+
+    fn scrubbed(&mut self) -> Result<Scrubbed> {
+        if !self.unscrubbed {
+            return Ok(Scrubbed::Done);
+        }
+        let path = self.options.path.clone();
+        let session = self.open()?;
+        if session.database.in_transaction() {
+            return Ok(Scrubbed::Later("a transaction of the sink itself is open".to_owned()));
+        }
+        match pragmas::truncate_wal(session.database.connection(), &path)? {
+            true => {
+                self.unscrubbed = false;
+                Ok(Scrubbed::Done)
+            }
+            false => Ok(Scrubbed::Later("a reader holds the write-ahead log".to_owned())),
+        }
     }
 
     fn rolled_back(&mut self) {
@@ -187,6 +224,16 @@ impl Sink for Sqlite {
             }
             result
         })
+    }
+
+    fn erase<'a>(&'a mut self, erasure: &'a Erasure) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(async move { self.erased(erasure) })
+    }
+
+    /// Empties the write-ahead log, which holds pages from before. A sink that has erased nothing since the last time does
+    /// nothing; one that has just started may have crashed before.
+    fn scrub(&mut self) -> BoxFuture<'_, Result<Scrubbed>> {
+        Box::pin(async move { self.scrubbed() })
     }
 
     fn notices(&mut self) -> Vec<String> {

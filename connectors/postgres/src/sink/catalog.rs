@@ -86,8 +86,9 @@ fn columns_sql(oid: u32) -> String {
         "SELECT a.attname, format_type(a.atttypid, a.atttypmod), b.oid, n.nspname, b.typname, \
            CASE WHEN b.typcategory = 'A' AND b.typlen = -1 AND b.typelem <> 0 THEN {} END, e.typdelim, \
            a.attnotnull AND NOT a.atthasdef AND a.attidentity = '', a.attgenerated <> '', a.attidentity = 'a', \
-           coalesce((SELECT c.collisdeterministic FROM pg_collation c WHERE c.oid = a.attcollation), true) \
-         FROM pg_attribute a JOIN pg_type b ON b.oid = {} JOIN pg_namespace n ON n.oid = b.typnamespace \
+           coalesce(k.collisdeterministic, true), k.collname, m.nspname \
+         FROM pg_attribute a LEFT JOIN pg_collation k ON k.oid = a.attcollation \
+         LEFT JOIN pg_namespace m ON m.oid = k.collnamespace JOIN pg_type b ON b.oid = {} JOIN pg_namespace n ON n.oid = b.typnamespace \
          LEFT JOIN pg_type e ON e.oid = b.typelem \
          WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         base("b.typelem"),
@@ -116,6 +117,11 @@ fn column(row: &[Option<String>]) -> Result<TableColumn> {
         element,
         identity_always: flag(row, 9),
         deterministic: flag(row, 10),
+        collation: match text(row, 11) {
+            "" => String::new(),
+            collation => format!("{}.{}", quote(text(row, 12)), quote(collation)),
+        },
+        citext: text(row, 4) == "citext",
     };
     Ok(TableColumn {
         name: text(row, 0).to_owned(),

@@ -64,6 +64,11 @@ impl CursorStore {
         self.stored.changed(cursor).map(|(of, next)| (of.clone(), next)).collect()
     }
 
+    /// Those of `entries` that are beyond what the target holds.
+    pub(super) fn beyond(&self, entries: Vec<(TopicPartition, u64)>) -> Vec<(TopicPartition, u64)> {
+        entries.into_iter().filter(|(of, next)| self.stored.is_beyond(of, *next)).collect()
+    }
+
     /// Adds the statement that writes `moved` to the volley.
     pub(super) fn write(
         &self,

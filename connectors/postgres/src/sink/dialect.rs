@@ -27,6 +27,10 @@ pub(super) struct ColumnFacts {
     pub(super) identity_always: bool,
     /// Texts that differ are different to it: no collation that takes some for equal.
     pub(super) deterministic: bool,
+    /// Its collation, quoted; empty for a type that has none.
+    pub(super) collation: String,
+    /// The extension's type of texts without case.
+    pub(super) citext: bool,
 }
 
 /// What PostgreSQL knows of a table.

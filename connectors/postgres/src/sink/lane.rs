@@ -2,6 +2,9 @@
 //! the cursor (I3).
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod erasing;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use connector_api::{Error, Incoming, Kind, LogId, Refused, Result, Target, TopicPartition};
@@ -48,6 +51,8 @@ pub(super) struct Lane {
     unplanned: Vec<Arc<Target>>,
     lists: Vec<List>,
     transaction: Transaction,
+    /// How far the open transaction has applied each topic: its part of the cursor, should it end before the others'.
+    applied: BTreeMap<TopicPartition, u64>,
     /// Something failed: nothing more is done before a rollback, or a commit would move the cursor past changes that are
     /// lost (I3).
     void: bool,
@@ -81,6 +86,7 @@ impl Lane {
             unplanned: Vec::new(),
             lists: Vec::new(),
             transaction: Transaction::None,
+            applied: BTreeMap::new(),
             void: false,
             notices: Vec::new(),
         }
@@ -127,6 +133,7 @@ impl Lane {
     pub(super) fn detach(&mut self) {
         self.session = None;
         self.transaction = Transaction::None;
+        self.applied.clear();
         self.plans = Plans::default();
         self.unplanned.clear();
         self.gather.clear();
@@ -171,6 +178,13 @@ impl Lane {
         self.connect().await?;
         let mut gather = std::mem::replace(&mut self.gather, Gather::new(|a, b| a == b));
         let result = self.flush_gathered(&mut gather).await;
+        // One lane alone commits with the cursor that it is given.
+        if self.shared.options.lanes() > 1 {
+            for (of, next) in gather.ends() {
+                let known = self.applied.entry(of).or_default();
+                *known = next.max(*known);
+            }
+        }
         gather.clear();
         self.gather = gather;
         if result.is_err() {
@@ -368,6 +382,7 @@ impl Lane {
         match &result {
             Ok(()) => {
                 self.transaction = Transaction::None;
+                self.applied.clear();
                 self.plans.settle();
             }
             Err(_) => self.fail(),
@@ -402,6 +417,7 @@ impl Lane {
     /// Forgets everything since the last commit.
     pub(super) async fn rollback(&mut self) -> Result<()> {
         self.gather.clear();
+        self.applied.clear();
         self.unplanned.clear();
         self.plans.rolled_back();
         self.void = false;

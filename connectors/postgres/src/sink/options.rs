@@ -38,7 +38,7 @@ pub struct Options {
     /// Whether tables may be committed apart from each other, on several connections.
     #[serde(skip)]
     pub batched: bool,
-    /// Set by the service: this sink is part of an erasure.
+    /// Whether the sink is part of an erasure. Nothing is prepared for it here: what a delete leaves, the server cleans up.
     #[serde(skip)]
     pub erases: bool,
 }

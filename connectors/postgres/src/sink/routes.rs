@@ -18,6 +18,8 @@ pub(super) struct Routes {
     last: Option<(usize, usize, usize)>,
     /// Topics that go to a table of another lane.
     crossed: Vec<(Arc<str>, String)>,
+    /// Everything goes to the first lane until the transaction ends.
+    joined: bool,
 }
 
 impl Routes {
@@ -28,6 +30,7 @@ impl Routes {
             tables: HashMap::new(),
             last: None,
             crossed: Vec::new(),
+            joined: false,
         }
     }
 
@@ -78,7 +81,7 @@ impl Routes {
     /// The lane of a change; `None` when the lanes cross.
     #[inline]
     pub(super) fn find(&mut self, topic: &TopicPartition, target: &Arc<Target>) -> Option<usize> {
-        if self.load.len() == 1 {
+        if self.load.len() == 1 || self.joined {
             return Some(0);
         }
         let (place, goal) = (topic.topic.as_ptr() as usize, Arc::as_ptr(target) as usize);
@@ -116,7 +119,23 @@ impl Routes {
 
     /// The lane whose commit carries a topic's place in the cursor.
     pub(super) fn lane_of(&self, topic: &str) -> usize {
-        self.topics.get(topic).copied().unwrap_or(0)
+        match self.joined {
+            true => 0,
+            false => self.topics.get(topic).copied().unwrap_or(0),
+        }
+    }
+
+    /// From here on everything goes to the first lane: the others have committed what they had. An erasure touches tables
+    /// of any lane, and what comes behind it in the same transaction would wait for its locks on another connection.
+    pub(super) fn join(&mut self) {
+        self.joined = true;
+        self.last = None;
+    }
+
+    /// The transaction ended: every topic has its lane again.
+    pub(super) fn part(&mut self) {
+        self.joined = false;
+        self.last = None;
     }
 
     /// Whether topics go to tables of other lanes.

@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
+use connector_api::erasure::{EachHeld, Step};
 use connector_api::reader::put_varint;
-use connector_api::{BoxFuture, Each, Error, Kind, Result, Row, Rows, Target, Value, ValueKind};
+use connector_api::{BoxFuture, Each, Error, Finding, Kind, Result, Row, Rows, Target, Value, ValueKind};
 use connector_sql::Object;
+use connector_sql::erase::{Column, Search, examine};
 use connector_sql::names::check_target;
 
 use super::catalog;
 use super::connect;
 use super::dialect::Sql;
+use super::erase;
 use super::form::List;
 use super::options::Options;
 use super::plan::Plan;
@@ -21,6 +24,8 @@ use crate::types::Reading;
 
 /// Keys of one query.
 const KEYS_MAX: usize = 500;
+/// Rows of a subject that are fetched at a time.
+const HELD_ROWS: usize = 200;
 
 /// The rows of a sink's tables, over a connection of its own.
 pub(super) struct Reader {
@@ -121,7 +126,84 @@ impl Reader {
     }
 }
 
+/// The steps of an erasure.
+impl Reader {
+    fn sql(&self) -> Sql {
+        Sql { schema: self.options.schema.clone() }
+    }
+
+    async fn held_all(&mut self, step: &Step, each: &mut EachHeld<'_>) -> Result<()> {
+        let sql = self.sql();
+        let session = self.session().await?;
+        let tables = erase::look(session, &sql.schema, step, false).await?;
+        let Some(search) = Search::new(&sql, step, &tables)? else { return Ok(()) };
+        let doing = format!("read rows of table {:?}", step.table);
+        let mut held = search.held()?;
+        held.sql = format!("DECLARE held NO SCROLL CURSOR FOR {}", held.sql);
+        session.query(&doing, "BEGIN READ ONLY").await?;
+        erase::run(session, step, held).await?;
+        loop {
+            let rows = session.query(&doing, &format!("FETCH {HELD_ROWS} FROM held")).await?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                let cells = search.columns().iter().zip(row);
+                let cell = |(column, cell): (&Column<erase::Facts>, Option<String>)| {
+                    (column.name.clone(), column.facts.json(cell))
+                };
+                each(cells.map(cell).collect())?;
+            }
+        }
+        session.query(&doing, "COMMIT").await.map(drop)
+    }
+
+    async fn left_now(&mut self, step: &Step) -> Result<u64> {
+        let sql = self.sql();
+        erase::left(self.session().await?, &sql, step).await
+    }
+
+    async fn examined(&mut self, step: &Step) -> Result<Vec<Finding>> {
+        let sql = self.sql();
+        let session = self.session().await?;
+        let tables = erase::look(session, &sql.schema, step, true).await?;
+        let mut findings = examine(&sql, step, &tables);
+        findings.extend(erase::unreadable(session, step, &tables).await?);
+        Ok(findings)
+    }
+
+    /// After an error another session is made: this one may stand anywhere.
+    fn keep_session<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.session = None;
+        }
+        result
+    }
+}
+
 impl Rows for Reader {
+    /// Bytes are shown as `\x` and hexadecimal digits.
+    fn held<'a>(&'a mut self, step: &'a Step, each: &'a mut EachHeld<'_>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let result = self.held_all(step, each).await;
+            self.keep_session(result)
+        })
+    }
+
+    fn left<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let result = self.left_now(step).await;
+            self.keep_session(result)
+        })
+    }
+
+    fn examine<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<Vec<Finding>>> {
+        Box::pin(async move {
+            let result = self.examined(step).await;
+            self.keep_session(result)
+        })
+    }
+
     fn scan<'a>(&'a mut self, target: &'a Target, each: &'a mut Each<'_>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let result = self.scanned(target, each).await;

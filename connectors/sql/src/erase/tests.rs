@@ -1,0 +1,1 @@
+//! The statements of steps, in a system that is played.
