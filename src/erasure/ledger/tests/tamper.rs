@@ -201,7 +201,8 @@ fn a_proof_that_was_changed_is_refused() {
     let ledger = written();
     let proof = ledger.proof("case-0").unwrap().expect("a proof");
     assert!(proof.entries("case-1").is_err(), "of another case");
-    let spoilt: [(&str, fn(&mut Proof)); 6] = [
+    type Spoil = fn(&mut Proof);
+    let spoilt: [(&str, Spoil); 6] = [
         ("head", |proof| proof.head.hash.0[0] ^= 1),
         ("number of the head", |proof| proof.head.seq += 1),
         ("nothing", |proof| proof.links.clear()),
