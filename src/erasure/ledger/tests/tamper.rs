@@ -158,22 +158,16 @@ fn a_chain_written_anew_without_the_key_is_found_and_not_gone_on_with() {
     let forger = self::ledger();
     complete(&forger, 0);
     complete(&forger, 1);
-    let forged: Vec<(i64, i64, String, String, Vec<u8>, Vec<u8>)> = {
+    let forged: Vec<Vec<Sql>> = {
         let connection = forger.state.lock();
         let mut statement = connection.prepare("SELECT * FROM erasure_ledger").unwrap();
-        let row = |row: &rusqlite::Row<'_>| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-        };
+        let row = |row: &rusqlite::Row<'_>| (0..6).map(|at| row.get(at)).collect();
         statement.query_map([], row).unwrap().map(Result::unwrap).collect()
     };
     break_in(&ledger, "DELETE FROM erasure_ledger");
     for row in forged {
         let put = "INSERT INTO erasure_ledger VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        ledger
-            .state
-            .lock()
-            .execute(put, rusqlite::params![row.0, row.1, row.2, row.3, row.4, row.5])
-            .unwrap();
+        ledger.state.lock().execute(put, rusqlite::params_from_iter(row)).unwrap();
     }
     break_in(&ledger, "DELETE FROM erasure_receipts WHERE case_id = 'case-2'");
     break_in(&ledger, "DELETE FROM erasure_cases WHERE id = 'case-2'");
@@ -207,13 +201,14 @@ fn a_proof_that_was_changed_is_refused() {
     let ledger = written();
     let proof = ledger.proof("case-0").unwrap().expect("a proof");
     assert!(proof.entries("case-1").is_err(), "of another case");
-    let spoilt: Vec<(&str, Box<dyn Fn(&mut Proof)>)> = vec![
-        ("head", Box::new(|proof| proof.head.hash.0[0] ^= 1)),
-        ("number of the head", Box::new(|proof| proof.head.seq += 1)),
-        ("nothing", Box::new(|proof| proof.links.clear())),
-        ("a link less", Box::new(|proof| drop(proof.links.remove(1)))),
-        ("the first link less", Box::new(|proof| drop(proof.links.remove(0)))),
-        ("links swapped", Box::new(|proof| proof.links.swap(1, 2))),
+    type Spoil = fn(&mut Proof);
+    let spoilt: [(&str, Spoil); 6] = [
+        ("head", |proof| proof.head.hash.0[0] ^= 1),
+        ("number of the head", |proof| proof.head.seq += 1),
+        ("nothing", |proof| proof.links.clear()),
+        ("a link less", |proof| drop(proof.links.remove(1))),
+        ("the first link less", |proof| drop(proof.links.remove(0))),
+        ("links swapped", |proof| proof.links.swap(1, 2)),
     ];
     for (what, spoil) in spoilt {
         let mut changed = proof.clone();
