@@ -88,7 +88,11 @@ impl Erasures {
         let strict = self.gate.rules.subjects.iter().filter(|subject| subject.overdue_not_ready);
         let mut reasons = Vec::new();
         for subject in strict {
-            let filter = |state| ledger::Filter { subject: Some(subject.name.clone()), state: Some(state) };
+            let filter = |state| ledger::Filter {
+                subject: Some(subject.name.clone()),
+                state: Some(state),
+                ..ledger::Filter::default()
+            };
             for case in self.ledger.cases(&filter(ledger::CaseState::Overdue(now_us)), 10)? {
                 let missing: Vec<_> = case.missing().collect();
                 reasons.push(format!("erasure {} is overdue: it waits for {}", case.id, missing.join(", ")));

@@ -105,3 +105,14 @@ pub fn check_sink<'a>(
         SinkConnector::Sqlite(options) => Box::pin(async { Ok(connector_sqlite::check(options, targets)) }),
     }
 }
+
+/// What a deletion leaves at a sink of this type, and until when: a plain sentence for certificates.
+pub fn remains(connector: &SinkConnector) -> &'static str {
+    match connector {
+        SinkConnector::Http(_) => "",
+        SinkConnector::Mysql(_) => connector_mysql::REMAINS,
+        SinkConnector::Postgres(_) => connector_postgres::sink::REMAINS,
+        SinkConnector::Redis(_) => "",
+        SinkConnector::Sqlite(_) => connector_sqlite::REMAINS,
+    }
+}

@@ -173,12 +173,13 @@ impl Session<'_> {
         }
         let mut matcher = Matcher::new(eraser.gate.rules.clone(), eraser.gate.secret.clone());
         matcher.want(&opened.case, &opened.subject, key, EVERYTHING, true)?;
-        let list = letters.list(&name, usize::MAX)?;
-        for letter in list.iter().rev().filter(|letter| matcher.looks_at(&letter.topic.topic)) {
+        let mut list = letters.list(&name, usize::MAX)?;
+        list.retain(|letter| matcher.looks_at(&letter.topic.topic));
+        for letter in list.iter().rev() {
             matcher.learn(&letter.topic, &letter.schema, letter.record(), (0, 0))?;
         }
         let mut changed = 0;
-        for letter in list.iter().rev().filter(|letter| matcher.looks_at(&letter.topic.topic)) {
+        for letter in list.iter().rev() {
             match matcher.judge(&letter.topic, &letter.schema, letter.record(), (0, 0))? {
                 Fate::Stays => continue,
                 Fate::Goes { .. } => letters.remove(&name, &Selection::Ids(vec![letter.id]))?,
