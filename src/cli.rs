@@ -113,6 +113,34 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 return Ok(ExitCode::from(FOUND));
             }
         }
+        Command::Erase { config, subject, key, wait, timeout, delete_at_source, output } => {
+            let how = erase::How { wait, timeout, delete_at_source, json: output.json };
+            if !erase::erase(&load(&config)?, &subject, &key, how).await? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Erasures { action: Erasures::Verify { file, fingerprint, output }, .. } => {
+            if !erasures::verify_file(&file, fingerprint.as_deref(), output.json)? {
+                return Ok(ExitCode::from(FOUND));
+            }
+        }
+        Command::Erasures { config, action } => {
+            let path = config.ok_or_else(|| {
+                Error::config("which configuration?").with_remedy("millstream erasures CONFIG list")
+            })?;
+            let config = load(&ConfigPath { path })?;
+            match action {
+                Erasures::List { subject, state, output } => {
+                    erase::list(&config, subject, state, output.json).await?;
+                }
+                Erasures::Show { case, output } => erase::show(&config, &case, output.json).await?,
+                Erasures::Certificate { case, html } => erase::certificate(&config, &case, html).await?,
+                Erasures::Verify { .. } => {}
+            }
+        }
+        Command::Subject { config, subject, key, export } => {
+            erase::subject(&load(&config)?, &subject, &key, export).await?;
+        }
         Command::Log { action: LogAction::Inspect { path, verify, output } } => {
             inspect::inspect(&path, verify, output.json)?;
         }

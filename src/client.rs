@@ -87,6 +87,15 @@ impl Client {
         decode(self.send(request).await?).await
     }
 
+    /// `GET` of a text.
+    ///
+    /// # Errors
+    /// What the service answered.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let answer = self.send(self.request(Method::GET, path)).await?;
+        answer.text().await.map_err(|error| Error::transient("read the service's answer").caused_by(error))
+    }
+
     /// `GET` of a stream of lines.
     ///
     /// # Errors

@@ -9,10 +9,12 @@
 //! - [`secret`]: the key file, and what is hashed, sealed and signed with it.
 //! - [`ledger`]: the cases and receipts, and the hash chain over all that happened to them.
 //! - [`desk`]: follows cases, has the log purged, closes cases.
+//! - [`export`]: what is held of a person: access, the twin of erasure.
 
 pub mod cascade;
 pub mod desk;
 pub mod event;
+pub mod export;
 pub mod fence;
 mod field;
 pub mod ledger;

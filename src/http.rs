@@ -1,5 +1,6 @@
 //! The admin API: health, metrics, status, and what an operator may ask for. Documented in docs/API.md.
 
+pub mod erasures;
 pub mod metrics;
 pub mod refresh;
 mod routes;

@@ -157,6 +157,60 @@ pub enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Erases a person everywhere: in every sink that the configuration names for it, and in the log
+    ///
+    /// Opens a case, or finds the one that is open. Where the source still has the person's row, delete it there, too:
+    /// until then its changes are kept out.
+    #[command(after_help = "Examples:\n  millstream erase shop.yaml users 4711 --wait\n  \
+        echo 4711 | millstream erase shop.yaml users - --delete-at-source")]
+    Erase {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigPath,
+        /// The kind of data subject, as the `erasure` section names it
+        subject: String,
+        /// The person's key, as the source shows it; `-` reads it from stdin, so that no history of commands keeps it
+        key: String,
+        /// Ends when every receipt is there
+        #[arg(long)]
+        wait: bool,
+        /// Waits no longer than this, then ends with 1; the case goes on
+        #[arg(long, value_name = "TIME", requires = "wait", value_parser = humantime::parse_duration)]
+        timeout: Option<std::time::Duration>,
+        /// Also deletes the person's row in the source
+        #[arg(long)]
+        delete_at_source: bool,
+        /// How it is printed.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Lists erasures, shows one, issues its certificate; checks a certificate without a configuration
+    #[command(subcommand_precedence_over_arg = true)]
+    #[command(after_help = "Examples:\n  millstream erasures shop.yaml list --state overdue\n  \
+        millstream erasures shop.yaml certificate er-0199… > certificate.json\n  \
+        millstream erasures verify certificate.json")]
+    Erasures {
+        /// The YAML file, or a folder of them; not for `verify`
+        #[arg(value_name = "CONFIG")]
+        config: Option<PathBuf>,
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Erasures,
+    },
+    /// Gathers what every sink and the log hold of a person
+    #[command(after_help = "Example:\n  millstream subject shop.yaml users 4711 --export > person.json")]
+    Subject {
+        /// The configuration.
+        #[command(flatten)]
+        config: ConfigPath,
+        /// The kind of data subject, as the `erasure` section names it
+        subject: String,
+        /// The person's key, as the source shows it; `-` reads it from stdin
+        key: String,
+        /// Prints everything, as JSON; without it: how much there is where
+        #[arg(long)]
+        export: bool,
+    },
     /// Looks into the directory of a log, without a configuration and without changing it
     #[command(after_help = "Example:\n  millstream log inspect ./data --verify")]
     Log {
@@ -255,6 +309,52 @@ pub struct Letters {
     pub all: bool,
 }
 
+/// What `erasures` does.
+#[derive(Debug, Subcommand)]
+pub enum Erasures {
+    /// Lists cases, newest first
+    List {
+        /// Only those of this kind of subject
+        #[arg(long)]
+        subject: Option<String>,
+        /// Only those that are open, overdue, completed or violated
+        #[arg(long, value_parser = ["open", "overdue", "completed", "violated"])]
+        state: Option<String>,
+        /// How it is printed.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Shows a case with its receipts
+    Show {
+        /// The id that `list` prints
+        case: String,
+        /// How it is printed.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Issues the signed certificate of a complete case, as JSON
+    Certificate {
+        /// The id that `list` prints
+        case: String,
+        /// As a page to read and print instead
+        #[arg(long)]
+        html: bool,
+    },
+    /// Checks a certificate: signature, chain, completeness; needs no configuration and no service
+    ///
+    /// Ends with 3 when something is wrong with it.
+    Verify {
+        /// The certificate
+        file: PathBuf,
+        /// The fingerprint of the operator's key; without it, whose key it is remains for you to compare
+        #[arg(long)]
+        fingerprint: Option<String>,
+        /// How it is printed.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
 /// What `log` does.
 #[derive(Debug, Subcommand)]
 pub enum LogAction {
@@ -305,6 +405,13 @@ mod tests {
             "dead-letters c.yaml drop billing --all",
             "verify c.yaml billing",
             "verify c.yaml billing --table t --repair --values --json",
+            "erase c.yaml users 7 --wait",
+            "erase c.yaml users - --wait --timeout 10s --delete-at-source --json",
+            "erasures c.yaml list --state overdue --json",
+            "erasures c.yaml show er-1",
+            "erasures c.yaml certificate er-1 --html",
+            "erasures verify certificate.json --json",
+            "subject c.yaml users 7 --export",
             "schema",
             "completions zsh",
             "log inspect ./data --verify --json",

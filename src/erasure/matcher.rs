@@ -156,6 +156,28 @@ impl Matcher {
         Ok(())
     }
 
+    /// Whether a record is about a wanted subject.
+    ///
+    /// # Errors
+    /// As [`Matcher::learn`].
+    pub fn is_about(
+        &mut self,
+        topic: &TopicPartition,
+        schema: &Arc<Schema>,
+        record: Record<'_>,
+        at: Place,
+    ) -> Result<bool> {
+        let change = Change::decode(record, schema)?;
+        let rules = self.rules.clone();
+        for look in looks(&mut self.looks, &rules, &topic.topic, schema)? {
+            let Some(subject) = rules.subjects.get(look.subject) else { continue };
+            if find(&self.wanted, &self.secret, look, subject, &change, at)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The second look: what becomes of a record.
     ///
     /// # Errors

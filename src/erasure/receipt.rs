@@ -71,4 +71,16 @@ impl Done {
             reason: rule.reason.clone(),
         }
     }
+
+    /// What another system says that it did.
+    pub fn told(erased: Erased) -> Done {
+        Done {
+            table: "everything that the other system holds".to_owned(),
+            action: "told".to_owned(),
+            columns: Vec::new(),
+            rows: erased.rows,
+            left: erased.left,
+            reason: None,
+        }
+    }
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::http::views::{DeadLetterView, Done, OffsetView, Status, TopicView};
-use crate::http::{Admin, Refused, metrics, refresh, view};
+use crate::http::{Admin, Refused, erasures, metrics, refresh, view};
 use crate::log::Log;
 use crate::pipeline::dead_letter::Selection;
 use crate::pipeline::deliver::Command;
@@ -53,6 +53,11 @@ pub(super) fn router() -> Router<Admin> {
         .route("/api/dead-letters/{sink}/{id}", get(dead_letter))
         .route("/api/dead-letters/{sink}/retry", post(retry))
         .route("/api/dead-letters/{sink}/drop", post(drop_letters))
+        .route("/api/erasures", get(erasures::list).post(erasures::erase))
+        .route("/api/erasures/{case}", get(erasures::show))
+        .route("/api/erasures/{case}/certificate", get(erasures::certificate))
+        .route("/api/erasures/{case}/receipts/{sink}", post(erasures::confirm))
+        .route("/api/subjects", post(erasures::subject))
         .layer(DefaultBodyLimit::max(EVENT_BYTES_MAX))
 }
 

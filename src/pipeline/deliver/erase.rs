@@ -128,7 +128,10 @@ impl Session<'_> {
             Outcome::Done(done) => {
                 self.must_be_gone(subject, case, &done)?;
                 let rules = subject.steps(&name);
-                let steps = rules.iter().zip(done).map(|(rule, erased)| Done::of(rule, erased)).collect();
+                let steps = match rules {
+                    [] => done.into_iter().map(Done::told).collect(),
+                    rules => rules.iter().zip(done).map(|(rule, erased)| Done::of(rule, erased)).collect(),
+                };
                 eraser.ledger.prepare(&Receipt {
                     case: case.clone(),
                     target: name.to_string(),
