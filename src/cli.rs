@@ -8,6 +8,7 @@ pub mod args;
 mod check;
 pub mod completions;
 mod dead_letters;
+pub mod erasures;
 mod inspect;
 mod offsets;
 mod records;

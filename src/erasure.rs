@@ -5,9 +5,14 @@
 //! - [`receipt`]: what one target did for one case.
 //! - [`secret`]: the key file, and what is hashed, sealed and signed with it.
 //! - [`ledger`]: the cases and receipts, and the hash chain over all that happened to them.
+//! - [`certificate`], [`page`]: what the ledger says of one case, signed; and the same for people to read.
+//! - [`view`]: a case as the admin API and the command line show it.
 
+pub mod certificate;
 pub mod event;
 pub mod ledger;
+pub mod page;
 pub mod receipt;
 pub mod rules;
 pub mod secret;
+pub mod view;
