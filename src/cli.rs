@@ -8,6 +8,8 @@ pub mod args;
 mod check;
 pub mod completions;
 mod dead_letters;
+mod erase;
+pub mod erasures;
 mod inspect;
 mod offsets;
 mod records;
@@ -23,7 +25,7 @@ use connector_api::{Error, Kind, Result};
 use serde::Serialize;
 
 use crate::config::{Config, Settings};
-use args::{Args, Command, ConfigPath, DeadLetters, LogAction, Offsets};
+use args::{Args, Command, ConfigPath, DeadLetters, Erasures, LogAction, Offsets};
 
 /// `check` or `verify` found something.
 const FOUND: u8 = 3;

@@ -8,10 +8,13 @@
 //! - [`receipt`]: what one target did for one case.
 //! - [`secret`]: the key file, and what is hashed, sealed and signed with it.
 //! - [`ledger`]: the cases and receipts, and the hash chain over all that happened to them.
+//! - [`certificate`], [`page`]: what the ledger says of one case, signed; and the same for people to read.
+//! - [`view`]: a case as the admin API and the command line show it.
 //! - [`desk`]: follows cases, has the log purged, closes cases.
 //! - [`export`]: what is held of a person: access, the twin of erasure.
 
 pub mod cascade;
+pub mod certificate;
 pub mod desk;
 pub mod event;
 pub mod export;
@@ -19,10 +22,12 @@ pub mod fence;
 mod field;
 pub mod ledger;
 pub mod matcher;
+pub mod page;
 pub mod purge;
 pub mod receipt;
 pub mod rules;
 pub mod secret;
+pub mod view;
 
 use std::path::Path;
 use std::sync::Arc;

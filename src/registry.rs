@@ -29,6 +29,24 @@ pub fn originals(name: &str, connector: &SourceConnector) -> Result<Box<dyn Orig
     }
 }
 
+/// Deletes the row of a captured table whose column has this value, given as text. Returns how many rows that were.
+///
+/// # Errors
+/// When the source refuses: a right that is missing, a row of another table that refers to it.
+pub async fn delete_row(
+    name: &str,
+    connector: &SourceConnector,
+    topic: &str,
+    column: &str,
+    value: &str,
+) -> Result<u64> {
+    match connector {
+        SourceConnector::Postgres(options) => {
+            connector_postgres::delete_row(name, options, topic, column, value).await
+        }
+    }
+}
+
 /// What a renderer must know of a source.
 pub fn source_info(connector: &SourceConnector) -> SourceInfo {
     match connector {

@@ -8,6 +8,7 @@ mod auth;
 mod catalog;
 mod changes;
 mod connection;
+mod delete;
 mod error;
 mod keys;
 mod lsn;
@@ -47,6 +48,20 @@ pub fn source(name: &str, options: &Options) -> Result<Box<dyn Source>> {
 /// [`connector_api::Kind::Config`], naming the option that is wrong.
 pub fn originals(name: &str, options: &Options) -> Result<Box<dyn Originals>> {
     Ok(Box::new(originals::Tables::new(options.check(name)?)))
+}
+
+/// Deletes the row of a captured table whose column has this value, given as text. Returns how many rows that were.
+///
+/// # Errors
+/// [`connector_api::Kind::Config`], naming the option that is wrong, or when no such table is captured; what the server says.
+pub async fn delete_row(
+    name: &str,
+    options: &Options,
+    topic: &str,
+    column: &str,
+    value: &str,
+) -> Result<u64> {
+    delete::delete(options.check(name)?, topic, column, value).await
 }
 
 /// Everything that keeps the source `name` from working, or will; looks only. Needs a tokio runtime.
