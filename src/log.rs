@@ -75,8 +75,6 @@ pub trait Log: Send + Sync {
     /// Deletes and rewrites what retention and compaction allow now (I5). Long work; runs beside appends and reads.
     fn clean(&self) -> BoxFuture<'_, Result<Cleaned>>;
 
-    fn purge(&self, judge: Box<dyn Judge>) -> BoxFuture<'_, Result<()>> { let _ = judge; Box::pin(async { Err(Error::transient("stub")) }) }
-
     /// What the log is, for `status` and metrics.
     fn status(&self) -> LogStatus;
 
@@ -207,17 +205,3 @@ fn behind(state: &state::State, wanted: &scan::Wanted) -> bool {
     };
     state.topics.iter().any(ahead)
 }
-
-/// STUB until merged.
-pub trait Judge: Send {
-    fn wants(&mut self, topic: &TopicPartition) -> bool;
-    fn judge(
-        &mut self,
-        topic: &TopicPartition,
-        encoding: connector_api::Encoding,
-        schema: Option<&Arc<Schema>>,
-        record: &connector_api::record::Record<'_>,
-        sequence: u64,
-    ) -> Result<Verdict>;
-}
-pub enum Verdict { Keep, Drop, Replace { attributes: connector_api::record::Attributes, headers: Vec<u8>, value: Vec<u8>, key: Option<Vec<u8>> } }

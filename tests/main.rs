@@ -3,6 +3,7 @@
 
 mod commands;
 mod crash;
+mod erasure;
 mod evolve;
 mod examples;
 mod fanout;

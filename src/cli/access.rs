@@ -107,5 +107,6 @@ fn idle_status(config: &Config, log: &dyn Log) -> Status {
         log: view::log_view(log),
         sources: sources.collect(),
         sinks: sinks.collect(),
+        erasures: None,
     }
 }

@@ -77,6 +77,13 @@ fn table(status: &Status) -> String {
     out.push_str(&sources(status));
     out.push_str("\n\n");
     out.push_str(&sinks(status));
+    if let Some(erasures) = &status.erasures {
+        let cases = erasures.cases;
+        out.push_str(&format!(
+            "\n\nerasures: {} open, {} overdue, {} complete, {} violated",
+            cases.open, cases.overdue, cases.completed, cases.violated
+        ));
+    }
     for (what, name, failure) in failures(status) {
         out.push_str(&format!("\n\n{what} {name}: {}", failure.message));
         out.extend(failure.remedy.as_ref().map(|remedy| format!("\n  mend it with: {remedy}")));

@@ -1,5 +1,6 @@
 //! The `log` section.
 
+use crate::erasure::event::{CASES, RECEIPTS};
 use crate::log::{self, embedded};
 use connector_api::options::{Size, Span};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -45,6 +46,9 @@ impl Log {
             TableRetention::Limits(limits) => limits.retention(),
         };
         let events = self.retention.events.retention();
+        // The cases are what keeps erased subjects out, for ever (I11).
+        let forever = Limits::default().retention();
+        let rules = [CASES, RECEIPTS].map(|topic| (topic.to_owned(), forever.clone()));
         embedded::Options {
             sync: match self.sync {
                 Sync::Always => embedded::Sync::Always,
@@ -52,7 +56,7 @@ impl Log {
             },
             segment_size: self.segment_size.bytes(),
             tail_bytes: usize::try_from(self.tail_cache.bytes()).unwrap_or(usize::MAX),
-            retention: embedded::Retentions { tables, keyless, events, rules: Vec::new() },
+            retention: embedded::Retentions { tables, keyless, events, rules: rules.to_vec() },
             ..embedded::Options::new(&self.path)
         }
     }

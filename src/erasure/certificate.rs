@@ -213,7 +213,7 @@ impl Issue<'_> {
     fn unsigned(&self, story: Story, proof: Proof) -> Certificate {
         let exempt = |(sink, coverage): (&String, &Coverage)| match coverage {
             Coverage::Exempt(reason) => Some(Exempt { sink: sink.clone(), reason: reason.clone() }),
-            Coverage::Steps(_) => None,
+            Coverage::Steps(_) | Coverage::Told => None,
         };
         let policy = |rules: &Subject| match &rules.log {
             LogRule::Purge => LogPolicy { policy: "purge".to_owned(), reason: None },

@@ -76,11 +76,28 @@ impl Collector for Scrape {
             [(vec![], f64::from(status.ready))],
         )?;
         log(&mut families, &status)?;
+        erasures(&mut families, &status)?;
         topics(&mut families, &self.0)?;
         sources(&mut families, &status)?;
         sinks(&mut families, &status)?;
         latency(&mut families, &self.0)
     }
+}
+
+fn erasures(families: &mut Families<'_>, status: &Status) -> fmt::Result {
+    let Some(erasures) = &status.erasures else { return Ok(()) };
+    let cases = erasures.cases;
+    let each = [
+        ("millstream_erasures_open", "Erasures that wait for receipts", cases.open),
+        ("millstream_erasures_overdue", "Erasures past their deadline", cases.overdue),
+        ("millstream_erasures_completed", "Erasures of which every receipt is there", cases.completed),
+        ("millstream_erasures_violated", "Erasures whose subject was found again", cases.violated),
+    ];
+    for (name, help, value) in each {
+        families.gauges(name, help, [(vec![], value as f64)])?;
+    }
+    let name = "millstream_erasures_kept_out";
+    families.counters(name, "Changes of erased subjects that were kept out", [(vec![], erasures.kept_out)])
 }
 
 fn log(families: &mut Families<'_>, status: &Status) -> fmt::Result {

@@ -16,6 +16,7 @@ use connector_api::{BatchBuilder, Error, Event, Headers, Kind, Result};
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::erasure::event::{CASES, RECEIPTS};
 use crate::http::views::{DeadLetterView, Done, OffsetView, Status, TopicView};
 use crate::http::{Admin, Refused, erasures, metrics, refresh, view};
 use crate::log::Log;
@@ -169,6 +170,10 @@ pub async fn append_events<'v>(
     if sources.contains(&source) && topic.contains('.') {
         return Err(Error::config(format!("topic {topic} belongs to the source {source}"))
             .with_remedy("choose a name that does not begin with the name of a source and a dot"));
+    }
+    if [CASES, RECEIPTS].contains(&topic) {
+        return Err(Error::config(format!("topic {topic} is the service's own"))
+            .with_remedy("millstream erase CONFIG SUBJECT KEY  opens an erasure; for events of your own take another topic"));
     }
     let legal = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
     if topic.is_empty() || topic.len() > 249 || !topic.chars().all(legal) {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use connector_api::{Cursor, Result};
 
+use crate::erasure::Erasures;
 use crate::http::views::{
-    DeadLetterView, FailureView, Lag, LogView, OffsetView, SinkView, SnapshotView, SourceView, Status,
+    DeadLetterView, ErasuresView, FailureView, Lag, LogView, OffsetView, SinkView, SnapshotView, SourceView, Status,
     TopicView,
 };
 use crate::log::{Log, Subscription, TopicStatus};
@@ -31,7 +32,14 @@ pub fn status(service: &Service) -> Status {
         log: log_view(&*service.log),
         sources: sources.collect(),
         sinks: sinks.collect(),
+        erasures: service.erasures.as_ref().and_then(erasures),
     }
+}
+
+/// `None` when the state database cannot be read: then the service is not ready, and says why.
+fn erasures(erasures: &Erasures) -> Option<ErasuresView> {
+    let cases = erasures.ledger.counts(now_us()).ok()?.into();
+    Some(ErasuresView { cases, kept_out: erasures.gate.fence.dropped() })
 }
 
 /// The log in numbers.

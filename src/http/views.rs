@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::erasure::view::CountsView;
+
 /// `GET /api/status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
@@ -21,6 +23,17 @@ pub struct Status {
     pub sources: Vec<SourceView>,
     /// The sinks.
     pub sinks: Vec<SinkView>,
+    /// Erasures; `None` where nobody is a data subject, and when nothing runs.
+    pub erasures: Option<ErasuresView>,
+}
+
+/// Erasures in numbers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ErasuresView {
+    /// How many cases there are.
+    pub cases: CountsView,
+    /// Changes of erased subjects that were kept out since the start.
+    pub kept_out: u64,
 }
 
 /// The log.

@@ -1,0 +1,4 @@
+//! Erasure from end to end: real servers, the real binary, and what is left of a person afterwards.
+
+mod everywhere;
+mod person;
