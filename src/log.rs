@@ -4,8 +4,10 @@
 //! module and everything below it import `connector_api` and nothing else of ours.
 
 pub mod conformance;
+mod edits;
 pub mod embedded;
 mod memory;
+mod purge;
 mod scan;
 mod state;
 
@@ -18,6 +20,7 @@ use connector_api::{
 
 pub use embedded::{Embedded, Options};
 pub use memory::Memory;
+pub use purge::{Judge, Purged, Verdict};
 
 /// Append, read, and the bookkeeping of consumers. Every engine passes the suite in [`conformance`].
 ///
@@ -74,6 +77,26 @@ pub trait Log: Send + Sync {
 
     /// Deletes and rewrites what retention and compaction allow now (I5). Long work; runs beside appends and reads.
     fn clean(&self) -> BoxFuture<'_, Result<Cleaned>>;
+
+    /// Takes single records out of the log, or puts something else in their place, whatever retention says; in the newest
+    /// segment too, which is sealed for it. Long work; runs beside appends and reads, and goes on when the call is dropped. One
+    /// purge or cleaning at a time.
+    ///
+    /// When it returns Ok, then of every record that was durable at the call and was dropped, and of the old value and headers of
+    /// every one that was replaced, no byte is in a file of the log's directory or in its tail cache, and no later call of a
+    /// reader takes it from there; only what a reader has looked ahead at already it still gives. (Another process that has a file
+    /// open reads on in that.) Offsets
+    /// never move: gaps are legal. The records of an unfinished transaction are judged like any others; those of one that will
+    /// never end go, where the judge wants their topic.
+    ///
+    /// It waits for no group: a sink that has a row and has not come to its tombstone keeps the row when both go here. Whoever
+    /// purges makes sure that the groups are past it, or erases there too.
+    ///
+    /// # Errors
+    /// [`connector_api::Kind::Transient`] when the disk is full, or the log is closed meanwhile; what the judge fails with. Then
+    /// nothing is lost, and some may be gone: after a crash, too, the log opens with what stays, and calling again finishes.
+    /// A row that a dropped tombstone ended does not come back in between: tombstones go last.
+    fn purge(&self, judge: Box<dyn Judge>) -> BoxFuture<'_, Result<Purged>>;
 
     /// What the log is, for `status` and metrics.
     fn status(&self) -> LogStatus;

@@ -1,6 +1,7 @@
 //! What every engine of the log must do. Each check gets a fresh log; [`run`] runs them all and panics at the first that
 //! fails.
 
+mod purge;
 mod samples;
 
 use std::future::Future;
@@ -11,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use connector_api::{Batch, Cursor, Delivery, Kind, LogId, TopicPartition};
 
 use super::{Log, LogReader};
+pub use purge::{Picks, Shown};
 pub use samples::{Producer, all, keys, read_all, read_from, wanted};
 
 /// Runs every check on logs that `make` makes.
@@ -33,6 +35,7 @@ where
     groups_are_kept(&*make().await).await;
     cleaning_keeps_the_newest_record_of_each_key(&*make().await).await;
     a_closed_log_refuses_appends(&*make().await).await;
+    purge::run(&make).await;
 }
 
 async fn append(log: &dyn Log, batch: Batch) -> u64 {

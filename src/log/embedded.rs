@@ -21,6 +21,7 @@ mod lock;
 mod options;
 mod reader;
 mod recover;
+mod schemas;
 mod segment;
 mod shared;
 mod tail;
@@ -40,7 +41,7 @@ use connector_api::{Batch, BoxFuture, Cursor, Error, LogId, Position, Result};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::log::scan::{Reader, Scan, Wanted};
-use crate::log::{Cleaned, Commit, Log, LogReader, LogStatus, Subscription, TopicStatus};
+use crate::log::{Cleaned, Commit, Judge, Log, LogReader, LogStatus, Purged, Subscription, TopicStatus};
 use fs::{Disk, Fs, Lock};
 use groups::Groups;
 pub use inspect::{EntryInfo, SectionInfo, SegmentInfo, inspect, inspect_segment, segments};
@@ -66,7 +67,7 @@ struct Writing {
     room: Arc<Semaphore>,
     room_max: u32,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// One cleaning at a time.
+    /// One cleaning or purge at a time.
     cleaning: Arc<Mutex<()>>,
     /// The lock on the directory, held until nothing of this log writes there any more (I8).
     lock: RwLock<Option<Box<dyn Lock>>>,
@@ -162,6 +163,27 @@ impl Embedded {
         }
     }
 
+    /// Runs work that rewrites segments, when no other does, on a thread of its own: it is long work on files that must not
+    /// hold up a runtime, and it goes on when the call is dropped.
+    async fn alone<T: Send + 'static>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Shared, &Options, &Sender<Job>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let writing = self.writing()?;
+        let (shared, options) = (self.shared.clone(), self.options.clone());
+        let (jobs, cleaning) = (writing.jobs.clone(), writing.cleaning.clone());
+        let (reply, done) = oneshot::channel();
+        let run = move || {
+            let _one = cleaning.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = reply.send(work(&shared, &options, &jobs));
+        };
+        let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+        started.map_err(|error| Error::io(format!("start thread {name:?}"), error))?;
+        let ended = || Err(Error::transient("rewrite segments: the work ended before it was done"));
+        done.await.unwrap_or_else(|_| ended())
+    }
+
     fn join(&self, writing: &Writing) {
         self.shared.groups.stop();
         for thread in writing.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -244,20 +266,14 @@ impl Log for Embedded {
     }
 
     fn clean(&self) -> BoxFuture<'_, Result<Cleaned>> {
-        Box::pin(async move {
-            let writing = self.writing()?;
-            let (shared, options) = (self.shared.clone(), self.options.clone());
-            let (jobs, cleaning) = (writing.jobs.clone(), writing.cleaning.clone());
-            let (reply, done) = oneshot::channel();
-            // A thread of its own: long work on files that must not hold up a runtime.
-            let run = move || {
-                let _one = cleaning.lock().unwrap_or_else(PoisonError::into_inner);
-                let _ = reply.send(clean::clean(&shared, &options, &jobs));
-            };
-            let started = thread::Builder::new().name("log-clean".to_owned()).spawn(run);
-            started.map_err(|error| Error::io("start thread \"log-clean\"", error))?;
-            done.await.unwrap_or_else(|_| Err(Error::transient("clean log: it stopped before the end")))
-        })
+        Box::pin(self.alone("log-clean", clean::clean))
+    }
+
+    fn purge(&self, judge: Box<dyn Judge>) -> BoxFuture<'_, Result<Purged>> {
+        let purge = |shared: &Shared, options: &Options, jobs: &Sender<Job>| {
+            clean::purge::purge(shared, options, jobs, judge)
+        };
+        Box::pin(self.alone("log-purge", purge))
     }
 
     fn status(&self) -> LogStatus {

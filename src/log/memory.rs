@@ -6,11 +6,13 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use connector_api::{Batch, BoxFuture, Cursor, Error, LogId, Position, Result};
+use connector_api::{Batch, BoxFuture, Cursor, Error, LogId, Position, Result, Section};
 use tokio::sync::watch;
 
+use super::edits::{Action, Edits};
+use super::purge::{Judge, Judged, Purged};
 use super::scan::{Found, Journal, Reader, Scan, Stored, Wanted};
-use super::state::{Note, State};
+use super::state::{Note, State, Trim};
 use super::{Cleaned, Commit, Log, LogReader, LogStatus, Subscription, TopicStatus};
 
 /// A log in memory. It keeps everything until it is dropped: [`Log::clean`] removes nothing.
@@ -18,6 +20,8 @@ use super::{Cleaned, Commit, Log, LogReader, LogStatus, Subscription, TopicStatu
 pub struct Memory {
     id: LogId,
     inner: Arc<Mutex<Inner>>,
+    /// One purge at a time.
+    purging: Mutex<()>,
     published: watch::Sender<u64>,
 }
 
@@ -35,16 +39,73 @@ impl Memory {
     pub fn new() -> Memory {
         // Seeded by the system; unpredictable is not needed here, different is.
         let half = || u128::from(RandomState::new().build_hasher().finish());
-        Memory { id: LogId(half() << 64 | half()), inner: Arc::default(), published: watch::Sender::new(0) }
+        let id = LogId(half() << 64 | half());
+        Memory { id, inner: Arc::default(), purging: Mutex::default(), published: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         lock(&self.inner)
     }
+
+    /// The judge is asked about what is there now, without holding up anybody; then all is changed at once.
+    fn purge_now(&self, mut judge: Box<dyn Judge>) -> Result<Purged> {
+        let _one = lock(&self.purging);
+        let (batches, state) = {
+            let inner = self.lock();
+            if inner.closed {
+                return Err(Error::transient("purge log: it is closed"));
+            }
+            (inner.batches.clone(), inner.state.clone())
+        };
+        let mut wanted = BTreeMap::new();
+        for (topic, known) in &state.topics {
+            if judge.wants(topic) {
+                wanted.insert(topic.clone(), known.next);
+            }
+        }
+        let (mut purged, mut changed) = (Purged::default(), Vec::new());
+        for stored in batches.iter().rev() {
+            let aborted =
+                state.aborted.iter().any(|aborted| aborted.covers(&stored.producer, stored.sequence));
+            let mut sections = Vec::with_capacity(stored.sections.len());
+            for section in stored.sections.iter().rev() {
+                if !wanted.contains_key(&section.topic) {
+                    sections.push(section.clone());
+                } else if aborted {
+                    purged.records_dropped += u64::from(section.count);
+                } else {
+                    sections.extend(purge_section(&mut *judge, section, &mut purged)?);
+                }
+            }
+            sections.reverse();
+            changed.push(Arc::new(Stored { sections, ..(**stored).clone() }));
+        }
+        purged.ends = wanted.into_iter().collect();
+        let mut inner = self.lock();
+        for stored in changed {
+            inner.exchange(stored, &mut purged);
+        }
+        Ok(purged)
+    }
 }
 
-fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+fn lock<T>(inner: &Mutex<T>) -> MutexGuard<'_, T> {
     inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is left of a section.
+fn purge_section(judge: &mut dyn Judge, section: &Section, purged: &mut Purged) -> Result<Option<Section>> {
+    let records = section.records().collect::<Result<Vec<_>>>()?;
+    purged.bytes_read += section.payload.len() as u64;
+    let mut judged = Judged::of(judge, section, &records)?;
+    for (record, _) in std::mem::take(&mut judged.ends) {
+        judged.edits.get_or_insert_with(|| Edits::new(records.len())).act(record, Action::Drop);
+    }
+    let Some(edits) = judged.edits else { return Ok(Some(section.clone())) };
+    purged.records_dropped += edits.count(Action::Drop) as u64;
+    purged.records_replaced += edits.count(Action::Replace) as u64;
+    let (payload, count) = edits.apply(&section.payload, section.base)?;
+    Ok((count > 0).then(|| Section { payload: payload.into(), count, ..section.clone() }))
 }
 
 impl Inner {
@@ -59,6 +120,26 @@ impl Inner {
             }
         }
         Ok(self.state.next - 1)
+    }
+
+    /// Puts a batch in place of the one with its sequence.
+    fn exchange(&mut self, stored: Arc<Stored>, purged: &mut Purged) {
+        let Some(known) = self.batches.get_mut(stored.sequence as usize) else { return };
+        let bytes = |stored: &Stored| {
+            let mut bytes: BTreeMap<_, u64> = BTreeMap::new();
+            for section in &stored.sections {
+                *bytes.entry(section.topic.clone()).or_default() += section.payload.len() as u64;
+            }
+            bytes
+        };
+        let (before, after) = (bytes(known), bytes(&stored));
+        *known = stored;
+        for (topic, before) in before {
+            let bytes = before.saturating_sub(after.get(&topic).copied().unwrap_or_default());
+            purged.bytes_freed += bytes;
+            let earliest = self.state.topics.get(&topic).map_or(0, |known| known.earliest);
+            self.state.apply(&Note::Trim(vec![Trim { topic, earliest, bytes }]));
+        }
     }
 }
 
@@ -114,6 +195,10 @@ impl Log for Memory {
 
     fn clean(&self) -> BoxFuture<'_, Result<Cleaned>> {
         Box::pin(std::future::ready(Ok(Cleaned::default())))
+    }
+
+    fn purge(&self, judge: Box<dyn Judge>) -> BoxFuture<'_, Result<Purged>> {
+        Box::pin(async move { self.purge_now(judge) })
     }
 
     fn status(&self) -> LogStatus {

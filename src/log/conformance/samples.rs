@@ -186,7 +186,7 @@ pub fn keys(read: &[Delivery], topic: &str) -> Vec<(u64, u64)> {
     found
 }
 
-fn key_of(key: Option<&[u8]>) -> u64 {
+pub(super) fn key_of(key: Option<&[u8]>) -> u64 {
     let Some(key) = key else { return u64::MAX };
     match Row::from_bytes(key).to_vec().unwrap().as_slice() {
         [Value::Int(key)] => *key as u64,

@@ -8,9 +8,12 @@
 //! - For the same reason no reader gets the older state of a batch from memory, once it may have been given the newer state of
 //!   an older one from a file.
 //! - A tombstone goes only in a run that finds nothing older of its key, and that every registered group has passed.
+//!
+//! [`purge`] works with the same parts, and takes what it is told to.
 
 mod compact;
 mod limits;
+pub(super) mod purge;
 mod rewrite;
 #[cfg(test)]
 mod tests;
@@ -29,6 +32,7 @@ use super::options::{Class, Options};
 use super::segment::{Entry, Segment};
 use super::shared::Shared;
 use super::writer::{Job, now_us};
+use crate::log::edits::{Action, Edits};
 use crate::log::state::{State, Trim};
 use crate::log::{Cleaned, Retention};
 
@@ -43,21 +47,11 @@ struct Run<'a> {
     now_us: i64,
 }
 
-/// Which records of a section go.
+/// Which records of a section go, or change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Drops {
     All,
-    /// By their place in the section.
-    Some(Vec<Action>),
-}
-
-/// What becomes of one record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Action {
-    Keep,
-    /// A moved tombstone whose first half goes: from now on it stands for itself, and sinks delete by it.
-    Settle,
-    Drop,
+    Some(Edits),
 }
 
 /// What goes from one segment.
@@ -75,12 +69,9 @@ impl Plan {
     }
 
     fn act(&mut self, sequence: u64, section: usize, record: usize, count: usize, action: Action) {
-        let fresh = || Drops::Some(vec![Action::Keep; count]);
-        let drops = self.drops.entry((sequence, section)).or_insert_with(fresh);
-        if let Drops::Some(which) = drops
-            && let Some(known) = which.get_mut(record)
-        {
-            *known = action.max(*known);
+        let fresh = || Drops::Some(Edits::new(count));
+        if let Drops::Some(edits) = self.drops.entry((sequence, section)).or_insert_with(fresh) {
+            edits.act(record, action);
         }
     }
 }
@@ -135,7 +126,7 @@ pub(super) fn clean(shared: &Shared, options: &Options, jobs: &Sender<Job>) -> R
 }
 
 fn closed() -> Error {
-    Error::transient("clean log: it is closed")
+    Error::transient("rewrite segments: the log is closed")
 }
 
 /// Asks the writer, and waits.
@@ -215,9 +206,8 @@ impl Run<'_> {
                 let parts = match drops {
                     None => (0, 1),
                     Some(Drops::All) => (1, 1),
-                    Some(Drops::Some(which)) => {
-                        let records = which.iter().filter(|action| **action == Action::Drop).count() as u64;
-                        (records, (which.len() as u64).max(1))
+                    Some(Drops::Some(edits)) => {
+                        (edits.count(Action::Drop) as u64, (edits.len() as u64).max(1))
                     }
                 };
                 let share = |bytes: u64| bytes.saturating_mul(parts.0) / parts.1;
@@ -272,10 +262,8 @@ impl Run<'_> {
             self.go_on()?;
             match (fate, plans.get(first)) {
                 (Fate::Rewritten, Some(plan)) => {
-                    let (before, after) = rewrite::rewrite(self, *first, plan)?;
-                    self.shared.segments_mut().sealed.insert(*first, after);
+                    cleaned.bytes_freed += self.rewrite(*first, plan)?;
                     cleaned.segments_rewritten += 1;
-                    cleaned.bytes_freed += before.saturating_sub(after);
                 }
                 (Fate::Deleted, _) => {
                     cleaned.bytes_freed += self.delete(*first)?;
@@ -293,6 +281,14 @@ impl Run<'_> {
         let Some((newest, _)) = fates.iter().rev().find(|(_, fate)| *fate != Fate::Stays) else { return };
         let end = self.shared.locate(*newest).next.unwrap_or(u64::MAX);
         self.shared.tail().forget_below(end);
+    }
+
+    /// Writes a segment again, or removes it when nothing is left, and gives how many bytes are free now.
+    fn rewrite(&self, first: u64, plan: &Plan) -> Result<u64> {
+        let (before, after) = rewrite::rewrite(self, first, plan)?;
+        let Some(after) = after else { return self.delete(first) };
+        self.shared.segments_mut().sealed.insert(first, after);
+        Ok(before.saturating_sub(after))
     }
 
     fn delete(&self, first: u64) -> Result<u64> {
@@ -320,7 +316,7 @@ impl Drops {
     fn is_all(&self) -> bool {
         match self {
             Drops::All => true,
-            Drops::Some(which) => which.iter().all(|action| *action == Action::Drop),
+            Drops::Some(edits) => edits.is_all(),
         }
     }
 }

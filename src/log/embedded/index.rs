@@ -4,6 +4,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use connector_api::TopicPartition;
@@ -98,6 +99,43 @@ impl Index {
         let found = rest.iter().position(&mut interesting)?;
         let stretch = rest.get(found)?;
         Some(if found == 0 { at.max(stretch.at) } else { stretch.at })
+    }
+
+    /// Whether it knows of no batch.
+    pub fn is_empty(&self) -> bool {
+        self.stretches.is_empty()
+    }
+
+    /// The topic-partitions that have a section somewhere.
+    pub fn topics(&self) -> &[TopicPartition] {
+        &self.topics
+    }
+
+    /// The stretches that hold something wanted and begin before batch `below`, as ranges of bytes up to `limit`, oldest first.
+    /// Neighbours are joined as long as the range has no more than `most` bytes.
+    pub fn ranges(
+        &self,
+        below: u64,
+        limit: u64,
+        most: u64,
+        wants: impl FnMut(&TopicPartition) -> bool,
+    ) -> Vec<Range<u64>> {
+        let wanted: Vec<bool> = self.topics.iter().map(wants).collect();
+        let wants = |(number, _): &(u32, u64)| wanted.get(*number as usize).is_some_and(|wanted| *wanted);
+        let ends = self.stretches.iter().skip(1).map(|next| next.at).chain([limit]);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for (stretch, end) in self.stretches.iter().zip(ends) {
+            if stretch.first >= below || !stretch.ends.iter().any(wants) {
+                continue;
+            }
+            match ranges.last_mut() {
+                Some(last) if last.end == stretch.at && end.saturating_sub(last.start) <= most => {
+                    last.end = end
+                }
+                _ => ranges.push(stretch.at..end),
+            }
+        }
+        ranges
     }
 
     /// Reads the heads of all entries of a sealed segment.

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use connector_api::{Encoding, Error, Kind, Result, Schema, Section, TopicPartition};
+use connector_api::{Encoding, Error, Kind, Result, Section, TopicPartition};
 
 use super::format::{self, Directory, EntryKind, HEADER_LEN};
 use super::index::{self, Index};
+use super::schemas;
 use super::segment::{Entry, Segment, unsealed};
 use super::shared::{Located, Shared};
 use crate::log::scan::{Found, Interest, Journal, Stored, Wanted};
@@ -27,6 +28,8 @@ pub(super) struct EmbeddedJournal {
     /// Batches from the tail cache, not looked at yet.
     recent: VecDeque<Arc<Stored>>,
     place: Option<Place>,
+    /// How many purges it knows of.
+    purges: u64,
 }
 
 /// A place in an open segment.
@@ -50,7 +53,22 @@ enum Look {
 
 impl EmbeddedJournal {
     pub fn new(shared: Arc<Shared>) -> EmbeddedJournal {
-        EmbeddedJournal { shared, recent: VecDeque::new(), place: None }
+        let purges = shared.purges.load(SeqCst);
+        EmbeddedJournal { shared, recent: VecDeque::new(), place: None, purges }
+    }
+
+    /// After a purge, lets go of what may hold purged records. Where to go on is not lost: that is a sequence.
+    fn release(&mut self, wanted: &Wanted) -> Result<()> {
+        let purges = self.shared.purges.load(SeqCst);
+        if purges != self.purges {
+            // Asked here, because the next batch may come from memory (I5).
+            if self.place.is_some() {
+                self.check_lost(wanted)?;
+            }
+            self.recent.clear();
+            (self.place, self.purges) = (None, purges);
+        }
+        Ok(())
     }
 
     /// Looks into the tail cache; `None` when `from` is not in it.
@@ -175,6 +193,7 @@ impl Journal for EmbeddedJournal {
     }
 
     fn find(&mut self, mut from: u64, until: u64, wanted: &mut Wanted) -> Result<Option<Found>> {
+        self.release(wanted)?;
         while from < until {
             let look = match self.look_recent(from, until, wanted) {
                 Some(look) => {
@@ -308,7 +327,7 @@ impl Place {
                 let topic = TopicPartition { topic, partition: head.partition };
                 let from = wanted.from(&topic);
                 if head.end() > from && head.count > 0 {
-                    let schema = self.schema(shared, head.schema, entry.at, limit)?;
+                    let schema = schemas::find(shared, &mut self.segment, &self.index, head.schema, limit)?;
                     let payload = self.segment.payload(at, head, limit);
                     let payload = payload.map_err(|fault| self.segment.error(fault))?;
                     let (base, span, count, encoding) = (head.base, head.span, head.count, head.encoding);
@@ -329,40 +348,5 @@ impl Place {
             transactions: Bytes::copy_from_slice(directory.transactions),
             sections,
         }))
-    }
-
-    /// The schema of an id. Of an old segment they are in its checkpoint and its schema entries.
-    fn schema(&mut self, shared: &Shared, id: u64, at: u64, limit: u64) -> Result<Option<Arc<Schema>>> {
-        if id == 0 {
-            return Ok(None);
-        }
-        if let Some(schema) = shared.schemas().get(&id) {
-            return Ok(Some(schema.clone()));
-        }
-        let entry =
-            self.segment.entry(HEADER_LEN as u64, limit).map_err(|fault| self.segment.error(fault))?;
-        let checkpoint = format::decode_checkpoint(&entry.meta)?;
-        let places = self.index.read().unwrap_or_else(PoisonError::into_inner).schemas.clone();
-        let mut met: Vec<(u64, Arc<Schema>)> =
-            checkpoint.state.topics.into_values().filter_map(|topic| topic.schema).collect();
-        for place in places {
-            let entry = self.segment.entry(place, limit).map_err(|fault| self.segment.error(fault))?;
-            if entry.head.kind != EntryKind::Schema {
-                return Err(self.segment.corrupt(place, "the index points at an entry that is no schema"));
-            }
-            let (_, id, schema) = format::decode_schema(&entry.meta)?;
-            met.push((id, schema));
-        }
-        let mut schemas = shared.schemas();
-        for (id, schema) in met {
-            // The first one found stays, so that equal schemas are the same one in memory.
-            schemas.entry(id).or_insert(schema);
-        }
-        match schemas.get(&id) {
-            Some(schema) => Ok(Some(schema.clone())),
-            None => Err(self
-                .segment
-                .corrupt(at, format!("a section refers to schema {id}, which nothing defines"))),
-        }
     }
 }

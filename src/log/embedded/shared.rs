@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub counters: Counters,
     /// First sequence of the newest segment that compaction looked at; 0 before its first run.
     pub compacted: AtomicU64,
+    /// How often records were purged. A reader that finds it changed lets go of what it has open.
+    pub purges: AtomicU64,
     state: RwLock<State>,
     schemas: Mutex<HashMap<u64, Arc<Schema>>>,
     tail: Mutex<Tail>,
@@ -117,6 +119,7 @@ impl Shared {
             closing: AtomicBool::new(false),
             counters: Counters::default(),
             compacted: AtomicU64::new(0),
+            purges: AtomicU64::new(0),
             state: RwLock::new(state.clone()),
             schemas: Mutex::new(schemas),
             tail: Mutex::new(Tail::new(options.tail_bytes)),
@@ -213,6 +216,12 @@ impl Shared {
     pub fn set_poison(&self, why: String) {
         tracing::error!(why, "the log refuses appends until it is opened again");
         *self.poisoned.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Lets readers go of the files and batches that they hold, those that wait too.
+    pub fn release_readers(&self) {
+        self.purges.fetch_add(1, SeqCst);
+        self.published.send_modify(|_| {});
     }
 
     /// Wakes all readers for the last time.

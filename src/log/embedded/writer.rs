@@ -32,6 +32,8 @@ pub(super) enum Job {
     Sync(oneshot::Sender<Result<()>>),
     /// Notes, durably, what cleaning is about to take.
     Trim(Vec<Trim>, oneshot::Sender<Result<()>>),
+    /// Seals the segment, if there is a batch in it, so that everything published so far can be rewritten.
+    Seal(oneshot::Sender<Result<()>>),
     Stop(oneshot::Sender<Result<()>>),
 }
 
@@ -146,6 +148,10 @@ impl Writer {
                         let _ = self.flush(&mut group);
                         let _ = reply.send(self.note(vec![Note::Trim(trims)]));
                         group = Group::new(self.salt, self.end, self.durable, self.options.compression);
+                    }
+                    Job::Seal(reply) => {
+                        let _ = reply.send(self.flush(&mut group).and_then(|()| self.seal()));
+                        group.begin(self.salt, self.end, self.durable);
                     }
                     Job::Stop(reply) => {
                         stop = Some(reply);
@@ -323,6 +329,14 @@ impl Writer {
         drop(tail);
         group.count(&self.shared.counters);
         self.shared.published.send_modify(|end| *end = next);
+    }
+
+    /// Begins the next segment, unless there is no batch in this one: the next would have its name.
+    fn seal(&mut self) -> Result<()> {
+        if let Some(why) = self.shared.poison() {
+            return Err(poisoned(&why));
+        }
+        if self.sealed || self.ahead.next > self.first { self.roll() } else { Ok(()) }
     }
 
     /// Seals the segment and begins the next one.

@@ -17,8 +17,9 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use connector_api::record::{Attributes, Records};
 use connector_api::{Result, TopicPartition};
 
-use super::{Action, Plan, Run, Standing, each_batch};
+use super::{Plan, Run, Standing, each_batch};
 use crate::log::Retention;
+use crate::log::edits::Action;
 use crate::log::embedded::format::SectionHead;
 use crate::log::embedded::segment::Segment;
 

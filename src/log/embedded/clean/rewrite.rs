@@ -6,12 +6,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use connector_api::record::{Attributes, Place, Records, put_record};
 use connector_api::{Error, Result};
 
-use super::{Action, Drops, Plan, Run};
+use super::{Drops, Plan, Run};
 use crate::log::embedded::format::{
-    self, COMPRESSION_LZ4, COMPRESSION_NONE, EntryKind, HEADER_LEN, Header, Salt, SectionHead, encode_batch,
+    self, COMPRESSION_LZ4, COMPRESSION_NONE, EntryKind, HEADER_LEN, Header, PAYLOAD_MAX, Salt, SectionHead,
+    encode_batch,
 };
 use crate::log::embedded::fs::{File, Sequential};
 use crate::log::embedded::index::{self, Index};
@@ -26,8 +26,8 @@ struct Rewrite<'r> {
     heads: Vec<u8>,
 }
 
-/// Rewrites one segment and gives its length before and after.
-pub(super) fn rewrite(run: &Run<'_>, first: u64, plan: &Plan) -> Result<(u64, u64)> {
+/// Rewrites one segment and gives its length before and after; `None` when nothing is left, and the file is as it was.
+pub(super) fn rewrite(run: &Run<'_>, first: u64, plan: &Plan) -> Result<(u64, Option<u64>)> {
     let (mut segment, limit) = run.open(first)?;
     let (fs, path) = (&*run.shared.fs, run.shared.path(first));
     let temporary = path.with_extension("log.new");
@@ -36,9 +36,15 @@ pub(super) fn rewrite(run: &Run<'_>, first: u64, plan: &Plan) -> Result<(u64, u6
     let header = Header { generation: segment.header.generation.wrapping_add(1), ..segment.header };
     let written = write(run, plan, file, header, (&mut segment, limit));
     let (index, len) = written.inspect_err(|_| drop(fs.remove(&temporary)))?;
-    fs.rename(&temporary, &path).and_then(|()| fs.sync_dir(&run.shared.dir)).map_err(failed)?;
+    if index.is_empty() {
+        fs.remove(&temporary).map_err(failed)?;
+        return Ok((limit, None));
+    }
+    // What was renamed is durable when the directory is; only then the old file counts as gone.
+    let renamed = fs.rename(&temporary, &path).inspect_err(|_| drop(fs.remove(&temporary)));
+    renamed.and_then(|()| fs.sync_dir(&run.shared.dir)).map_err(failed)?;
     index::write(fs, &path, &index, first, header.generation, len);
-    Ok((limit, len))
+    Ok((limit, Some(len)))
 }
 
 fn write(
@@ -137,30 +143,25 @@ fn section<'h>(
     drops: Option<&Drops>,
     limit: u64,
 ) -> Result<Option<(SectionHead<'h>, Bytes)>> {
-    let which = match drops {
+    let edits = match drops {
         None => {
             let payload = segment.stored(at, head, limit).map_err(|fault| segment.error(fault))?;
             return Ok(Some((*head, payload)));
         }
         Some(drops) if drops.is_all() => return Ok(None),
-        Some(Drops::Some(which)) => which,
+        Some(Drops::Some(edits)) => edits,
         Some(Drops::All) => return Ok(None),
     };
     let payload = segment.payload(at, head, limit).map_err(|fault| segment.error(fault))?;
-    let (mut kept, mut count) = (Vec::new(), 0);
-    let mut place = Place { offset: head.base, order: 0 };
-    for (number, record) in Records::new(&payload, head.base).enumerate() {
-        let mut record = record.map_err(|error| segment.corrupt(at, error.to_string()))?;
-        match which.get(number) {
-            Some(Action::Drop) => continue,
-            Some(Action::Settle) => record.attributes.0 &= !Attributes::MOVED,
-            _ => {}
-        }
-        put_record(&mut kept, &record, place);
-        place = Place { offset: record.offset, order: record.order };
-        count += 1;
-    }
+    let (kept, count) =
+        edits.apply(&payload, head.base).map_err(|error| segment.corrupt(at, error.to_string()))?;
     let raw = kept.len() as u64;
+    if raw > PAYLOAD_MAX {
+        return Err(Error::data(format!(
+            "rewrite the section of {} at offset {}: {raw} bytes, at most {PAYLOAD_MAX}",
+            head.topic, head.base
+        )));
+    }
     let packed = (head.compression == COMPRESSION_LZ4).then(|| lz4_flex::block::compress(&kept));
     let (compression, bytes) = match packed {
         Some(packed) if packed.len() < kept.len() => (COMPRESSION_LZ4, packed),

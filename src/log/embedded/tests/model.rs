@@ -1,14 +1,19 @@
-//! A model of the log against the real one: appends of two producers, transactions in chunks, aborts, cleaning, crashes,
+//! A model of the log against the real one: appends of two producers, transactions in chunks, aborts, cleaning, purging, crashes,
 //! reopening, and sinks that read all the while.
 
-use std::collections::BTreeMap;
+mod purge;
+mod sink;
 
-use connector_api::{Change, Delivery, Encoding, Op, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+use connector_api::Op;
 use proptest::prelude::*;
 
 use super::*;
 use crate::log::Retention;
 use crate::log::conformance::{all, read_all, wanted};
+use purge::{Purging, Written};
+use sink::{Rows, Sink};
 
 const TABLES: [&str; 2] = ["shop.a", "shop.b"];
 const WEB: &str = "web.c";
@@ -43,6 +48,13 @@ enum Step {
     },
     /// The machine crashes while cleaning, after so many operations.
     BreakClean {
+        steps: u64,
+    },
+    /// Some rows and events are purged.
+    Purge(Purging),
+    /// The same, and the machine crashes after so many operations.
+    BreakPurge {
+        purging: Purging,
         steps: u64,
     },
     /// Another producer, which is never disturbed, changes a row and sends an event, and may go on with its transaction.
@@ -97,6 +109,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..900u64, 0..3usize).prop_map(|(room, pipelined)| Step::Full { room, pipelined }),
         1 => (failure(), 0..3usize).prop_map(|(how, pipelined)| Step::Break { how, pipelined }),
         2 => (0..60u64).prop_map(|steps| Step::BreakClean { steps }),
+        2 => purge::purging().prop_map(Step::Purge),
+        2 => (purge::purging(), 0..80u64).prop_map(|(purging, steps)| Step::BreakPurge { purging, steps }),
         3 => (0..6u64, any::<bool>()).prop_map(|(key, goes_on)| Step::Web { key, goes_on }),
         3 => (0..SINKS.len(), 1..3000usize).prop_map(|(sink, bytes)| Step::Read { sink, bytes }),
     ]
@@ -104,61 +118,6 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn failure() -> impl Strategy<Value = Failure> {
     prop_oneof![Just(Failure::Write), Just(Failure::Sync), (0..20u64).prop_map(Failure::Steps)]
-}
-
-/// Rows by table and key: the text of each.
-type Rows = BTreeMap<(String, i64), String>;
-
-/// A sink: applies what it reads as a database would.
-#[derive(Debug, Default, Clone, PartialEq)]
-struct Sink {
-    rows: Rows,
-    /// Numbers of events.
-    events: Vec<u64>,
-    /// Some of a transaction was applied, and not its end.
-    inside: bool,
-}
-
-impl Sink {
-    fn apply(&mut self, delivery: &Delivery) {
-        assert_eq!(delivery.continued, self.inside, "half a transaction was delivered");
-        self.inside = delivery.continues;
-        for delivered in delivery.records() {
-            let delivered = delivered.unwrap();
-            if delivered.section.encoding == Encoding::Events {
-                let key = connector_api::Row::from_bytes(delivered.record.key.unwrap()).to_vec().unwrap();
-                let Value::Int(number) = key[0] else { panic!("key {key:?}") };
-                self.events.push(number as u64);
-                continue;
-            }
-            let schema = delivered.section.schema.as_ref().unwrap();
-            let change = Change::decode(delivered.record, schema).unwrap();
-            self.change(&delivered.section.topic.topic, &change);
-        }
-    }
-
-    fn change(&mut self, table: &str, change: &Change<'_>) {
-        let place = |values: Vec<Value<'_>>| match values.as_slice() {
-            [Value::Int(key), ..] => (table.to_owned(), *key),
-            other => panic!("key {other:?}"),
-        };
-        match change.op {
-            Op::Truncate => self.rows.retain(|(other, _), _| other != table),
-            Op::Delete if change.follows_move() => {}
-            Op::Delete => drop(self.rows.remove(&place(change.key().unwrap().to_vec().unwrap()))),
-            _ => {
-                let row = change.after.unwrap().to_vec().unwrap();
-                let old = change.old_key().unwrap().map(place).and_then(|old| self.rows.remove(&old));
-                let text = match row[1] {
-                    Value::Text(text) => text.to_owned(),
-                    _ => old
-                        .or_else(|| self.rows.get(&place(row.clone())).cloned())
-                        .expect("a row to build on"),
-                };
-                self.rows.insert(place(row), text);
-            }
-        }
-    }
 }
 
 /// The position of a batch, and the rows after it.
@@ -179,6 +138,8 @@ struct World {
     sent: Vec<u64>,
     web_sent: Vec<u64>,
     sinks: Vec<(Sink, Cursor)>,
+    /// What was ever written of each row.
+    written: Written,
     settings: u8,
 }
 
@@ -199,6 +160,7 @@ impl World {
             sent: Vec::new(),
             web_sent: Vec::new(),
             sinks: Vec::new(),
+            written: Written::default(),
             settings,
         };
         world.open();
@@ -233,7 +195,8 @@ impl World {
 
     fn web(&mut self, key: u64, goes_on: bool) {
         self.texts += 1;
-        self.web.text = self.texts.to_string();
+        self.web.text = format!("web <{}>", self.texts);
+        self.written.text(WEB, key, &self.web.text);
         self.web_rows.insert((WEB.to_owned(), key as i64), self.web.text.clone());
         self.web.change(WEB, Op::Update, key, false);
         self.web.event(EVENTS, self.texts);
@@ -263,12 +226,13 @@ impl World {
     /// A change that the database can make to the rows that it has.
     fn edit(&mut self, edit: &Edit) {
         self.texts += 1;
-        self.shop.text = format!("{} {}", self.texts, ".".repeat(40));
+        self.shop.text = format!("shop <{}> {}", self.texts, ".".repeat(40));
         let text = self.shop.text.clone();
         let place = |table: usize, key: u64| (TABLES[table].to_owned(), key as i64);
         match *edit {
             Edit::Insert { table, key } => {
                 let op = if self.rows.contains_key(&place(table, key)) { Op::Update } else { Op::Insert };
+                self.written.text(TABLES[table], key, &text);
                 self.rows.insert(place(table, key), text);
                 self.shop.change(TABLES[table], op, key, false);
             }
@@ -279,6 +243,8 @@ impl World {
                 if from != to && !self.rows.contains_key(&place(table, to)) =>
             {
                 if let Some(old) = self.rows.remove(&place(table, from)) {
+                    self.written.rename(TABLES[table], from, to);
+                    self.written.text(TABLES[table], to, &text);
                     self.rows.insert(place(table, to), if partial { old } else { text });
                     self.shop.rename(TABLES[table], from, to, partial);
                 }
@@ -317,6 +283,8 @@ impl World {
                 let _ = wait(self.log().clean());
                 self.crash();
             }
+            Step::Purge(purging) => self.purge(purging, None),
+            Step::BreakPurge { purging, steps } => self.purge(purging, Some(*steps)),
             Step::Restart => self.restart(),
             Step::Clean => drop(wait(self.log().clean()).unwrap()),
             Step::Reopen => {
@@ -459,8 +427,13 @@ fn a_segment_is_sealed_while_its_last_batches_are_in_memory() {
     }
 }
 
+/// Few, unless the environment asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(200, |cases| cases.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn it_does_what_the_model_does(
