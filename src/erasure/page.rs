@@ -67,16 +67,32 @@ fn write_page(out: &mut String, certificate: &Certificate) -> fmt::Result {
 
 fn summary(out: &mut String, certificate: &Certificate) -> fmt::Result {
     let case = &certificate.case;
-    let where_ = words::list(certificate.receipts.iter().map(|receipt| words::target(&receipt.target)));
+    let (own, told): (Vec<&Certified>, Vec<&Certified>) =
+        certificate.receipts.iter().partition(|receipt| receipt.confirmed_by.is_none());
+    let names =
+        |receipts: &[&Certified]| words::list(receipts.iter().map(|receipt| words::target(&receipt.target)));
     writeln!(out, "<h1>Certificate of erasure</h1>")?;
     writeln!(
         out,
-        "<p>The data of one person, of the kind <b>{}</b>, was erased from {}. It was asked for on {}, and was complete on {}.</p>",
+        "<p>The data of one person, of the kind <b>{}</b>, was erased from {}. The case opened on {}, and was complete on {}.</p>",
         Escaped(&case.subject),
-        Escaped(&where_),
+        Escaped(&names(&own)),
         day(&case.opened_at),
         day(&case.completed_at)
     )?;
+    if !told.is_empty() {
+        writeln!(
+            out,
+            "<p>It was also passed on to {}, where this service cannot look, and was confirmed from there.</p>",
+            Escaped(&names(&told))
+        )?;
+    }
+    if does_not_hold(certificate) {
+        writeln!(
+            out,
+            "<p class=\"note bad\"><b>The erasure does not hold any more:</b> see “Later checks”.</p>"
+        )?;
+    }
     writeln!(
         out,
         "<p>This page does not say who the person is. It knows the person by a code, which only the service that made this page \
@@ -129,20 +145,8 @@ fn case(out: &mut String, certificate: &Certificate) -> fmt::Result {
 fn target(out: &mut String, receipt: &Certified) -> fmt::Result {
     let name = words::target(&receipt.target);
     writeln!(out, "<h3>{} <small>({})</small></h3>", Escaped(&name), Escaped(&receipt.kind))?;
-    let what = if receipt.target == LOG { "Topic" } else { "Table" };
-    writeln!(out, "<table>\n<tr><th>{what}</th><th>What was done</th><th>Reason</th></tr>")?;
-    for step in &receipt.steps {
-        let reason = step.reason.as_deref().unwrap_or("–");
-        let done = words::done(step, receipt.target == LOG);
-        writeln!(
-            out,
-            "<tr><td>{}</td><td>{}</td><td>{}</td></tr>",
-            Escaped(&step.table),
-            Escaped(&done),
-            Escaped(reason)
-        )?;
-    }
-    writeln!(out, "</table>\n<p>Committed {}. {}", Escaped(&receipt.committed_at), words::verified(receipt))?;
+    steps(out, receipt)?;
+    write!(out, "<p>Committed {}. {}", Escaped(&receipt.committed_at), words::verified(receipt))?;
     if let Some(by) = &receipt.confirmed_by {
         write!(out, " Confirmed by {}.", Escaped(by))?;
     }
@@ -156,6 +160,21 @@ fn target(out: &mut String, receipt: &Certified) -> fmt::Result {
         }
         None => Ok(()),
     }
+}
+
+fn steps(out: &mut String, receipt: &Certified) -> fmt::Result {
+    if receipt.steps.is_empty() {
+        return writeln!(out, "<p>It was told of the erasure, and carried it out itself.</p>");
+    }
+    let what = if receipt.target == LOG { "Topic" } else { "Table" };
+    writeln!(out, "<table>\n<tr><th>{what}</th><th>What was done</th><th>Reason</th></tr>")?;
+    for step in &receipt.steps {
+        let reason = step.reason.as_deref().unwrap_or("–");
+        let done = words::done(step, receipt.target == LOG);
+        let (table, done, reason) = (Escaped(&step.table), Escaped(&done), Escaped(reason));
+        writeln!(out, "<tr><td>{table}</td><td>{done}</td><td>{reason}</td></tr>")?;
+    }
+    writeln!(out, "</table>")
 }
 
 fn not_erased(out: &mut String, certificate: &Certificate) -> fmt::Result {
@@ -210,13 +229,15 @@ fn later(out: &mut String, certificate: &Certificate) -> fmt::Result {
         writeln!(out, "<tr><td>{}</td><td>{}</td></tr>", Escaped(&looked.at), Escaped(&found))?;
     }
     writeln!(out, "</table>")?;
-    match certificate.verifications.last() {
-        Some(last) if last.left.iter().any(|left| left.left > 0) => writeln!(
-            out,
-            "<p class=\"note bad\"><b>The erasure does not hold any more:</b> the last check found rows of the person.</p>"
-        ),
-        _ => Ok(()),
+    if does_not_hold(certificate) {
+        let note = "<b>The erasure does not hold any more:</b> the last check found rows of the person.";
+        writeln!(out, "<p class=\"note bad\">{note}</p>")?;
     }
+    Ok(())
+}
+
+fn does_not_hold(certificate: &Certificate) -> bool {
+    certificate.verifications.last().is_some_and(|last| last.left.iter().any(|left| left.left > 0))
 }
 
 fn checking(out: &mut String, certificate: &Certificate) -> fmt::Result {

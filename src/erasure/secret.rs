@@ -90,6 +90,12 @@ impl Secret {
         }
     }
 
+    /// One that is the same in every run.
+    #[cfg(test)]
+    pub(crate) fn fixed(byte: u8) -> Self {
+        Secret::of(&[byte; SECRET_BYTES]).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     fn of(secret: &[u8; SECRET_BYTES]) -> Result<Self> {
         let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, SALT).extract(secret);
         let derive = |label: &[u8]| -> Result<[u8; 32], ring::error::Unspecified> {

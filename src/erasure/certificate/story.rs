@@ -100,7 +100,7 @@ fn certified(receipt: &Receipt) -> Certified {
         verified: receipt.verified,
         steps: receipt.steps.clone(),
         scrubbed_at: None,
-        remains: receipt.remains.clone(),
+        remains: receipt.remains.clone().filter(|remains| !remains.is_empty()),
         confirmed_by: receipt.confirmed_by.clone(),
     }
 }

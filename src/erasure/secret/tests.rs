@@ -49,6 +49,16 @@ fn a_hash_depends_on_secret_subject_and_key() {
     }
 }
 
+/// What is in ledgers, topics and targets must be found again by every later version.
+#[test]
+fn what_is_derived_never_changes() {
+    let secret = Secret::fixed(7);
+    assert_eq!(secret.hash("users", "7").to_string(), "9926dffb963fe6949c5e3931cfdd807d");
+    assert_eq!(secret.fingerprint(), "26844dc0896a59d8e85b841bf74c0fc7ddd6dd49433574c0a38851cfabe9ad28");
+    let sealed = "AAECAwQFBgcICQoLE00eq+OUVwT9i6ErgwoLMGE5awQA8gHQUDVarHWEamq6nZp9YqYPVA1Hs5ebXDhG";
+    assert_eq!(secret.unseal("case", sealed).unwrap(), b"ada");
+}
+
 #[test]
 fn a_seal_opens_for_its_case_and_with_its_secret_only() {
     let (secret, other) = (Secret::open(None).unwrap(), Secret::open(None).unwrap());

@@ -17,11 +17,7 @@ fn written() -> Ledger {
 }
 
 fn break_in(ledger: &Ledger, sql: &str) -> usize {
-    let connection = ledger.state.lock();
-    for trigger in ["no_update", "no_delete", "in_order"] {
-        connection.execute_batch(&format!("DROP TRIGGER IF EXISTS erasure_ledger_{trigger}")).unwrap();
-    }
-    connection.execute(sql, []).unwrap()
+    ledger.tamper(sql)
 }
 
 fn found(ledger: &Ledger) -> Broken {
