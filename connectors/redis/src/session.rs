@@ -55,7 +55,7 @@ impl Session {
         for text in Scripts::texts(options.value) {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(text);
         }
-        let names: [String; 4] =
+        let names: [String; 6] =
             pipeline.query_async(&mut connection).await.map_err(|error| failed("load scripts", error))?;
         let (scripts, cursor) = (Scripts::named(names), CursorKey::new(sink));
         Ok(Session { connection, scripts, cursor, pipeline: Pipeline::new(), open: false })
