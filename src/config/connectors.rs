@@ -108,8 +108,9 @@ impl SinkConnector {
         match self {
             SinkConnector::Mysql(options) => options.erases = true,
             SinkConnector::Postgres(options) => options.erases = true,
+            SinkConnector::Redis(options) => options.erases = true,
             SinkConnector::Sqlite(options) => options.erases = true,
-            SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
+            SinkConnector::Http(_) => {}
         }
     }
 

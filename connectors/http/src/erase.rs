@@ -59,7 +59,8 @@ impl Telling<'_> {
             match answer {
                 Answer::Accepted => {
                     self.breaker.alive(now);
-                    return Ok(outcome(status, &answered, erasure.steps.len()));
+                    let outcome = outcome(status, &answered, erasure.steps.len());
+                    return gone(&outcome).map(|()| outcome);
                 }
                 Answer::Refused(error) => {
                     self.breaker.alive(now);
@@ -103,6 +104,20 @@ fn refused(error: &Error) -> Error {
         "let the service behind the endpoint take events of type millstream.erasure (docs/WEBHOOKS.md), or exempt the sink in \
          the `erasure` section with a reason",
     )
+}
+
+/// An answer that says what is left is no confirmation.
+fn gone(outcome: &Outcome) -> Result<()> {
+    let Outcome::Done(erased) = outcome else { return Ok(()) };
+    match erased.iter().map(|erased| erased.left).fold(0, u64::saturating_add) {
+        0 => Ok(()),
+        left => Err(Error::config(format!(
+            "erase a subject: the service behind the endpoint says that {left} rows are left"
+        ))
+        .with_remedy(
+            "see there why; the event is sent again. If it only takes longer, let the service answer 202",
+        )),
+    }
 }
 
 /// What an answer may say.

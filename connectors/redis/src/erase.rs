@@ -1,7 +1,8 @@
 //! Erasing: scripts in the open transaction, and the counts for the answer.
 //!
 //! A transaction of Redis answers only at its `EXEC`. So the rows are counted before, on a connection of its own: what the
-//! same transaction wrote to the person's rows is erased and not counted. That nothing is left is looked at where it
+//! same transaction wrote to the person's rows is erased and not counted. What is found there, a page at a time so that the
+//! server is not stopped, and what the transaction itself wrote, is all that the script has to look at. That nothing is left is looked at where it
 //! counts, at the `EXEC`: if something were, the script fails, and the cursor goes back (I3).
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
@@ -57,13 +58,20 @@ async fn rows(
     known: &[Arc<Plan>],
     step: &Step,
 ) -> Result<u64> {
-    let hunt = Hunt::of(step, options, known)?;
-    let rows = seek::names(looking, options, &session.cursor.key, &hunt).await?.len() as u64;
+    let mut hunt = Hunt::of(step, options, known)?;
+    let found = seek::names(looking, options, &session.cursor.key, &hunt).await?;
+    let rows = found.last().map_or(0, Vec::len) as u64;
     let action = match step.action {
         Action::Delete => "delete",
         Action::Set(_) => "set",
         Action::Keep => return Ok(rows),
     };
+    let written = &session.written;
+    // Values that lead to other rows may have changed in this transaction, and then nothing was looked for that they lead to.
+    let leads = hunt.levels.len() > 1 && !written.is_empty();
+    if !written.unknown && !leads {
+        hunt.narrow(&found, written);
+    }
     session.begin();
     let Session { scripts, cursor, pipeline, .. } = session;
     let mut command = redis::cmd("EVALSHA");

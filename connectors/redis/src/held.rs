@@ -69,7 +69,8 @@ impl Held<'_> {
 
     async fn names(&mut self, hunt: &Hunt) -> Result<Vec<Vec<u8>>> {
         let cursor = CursorKey::new(self.sink).key;
-        seek::names(self.connection, self.options, &cursor, hunt).await
+        let mut names = seek::names(self.connection, self.options, &cursor, hunt).await?;
+        Ok(names.pop().unwrap_or_default())
     }
 
     async fn row(&mut self, name: &[u8]) -> Result<Map<String, Json>> {
@@ -159,7 +160,7 @@ pub fn examine(options: &Options, step: &Step) -> Vec<Finding> {
                 Some(level) => {
                     let what = format!(
                         "rows of {:?} are found by {:?} by looking at every key of the server, unless that is the whole key of the \
-                         table; Redis answers nobody else meanwhile",
+                         table",
                         level.table, level.column
                     );
                     vec![finding(Severity::Note, "redis-erasure-scan", what)]

@@ -13,6 +13,7 @@ use redis::Cmd;
 
 use crate::options::{Form, Options};
 use crate::plan::Plan;
+use crate::session::Written;
 use crate::template::{Names, Template};
 
 /// Rows of one table that hold a value; the innermost first.
@@ -37,6 +38,8 @@ pub enum Place {
     Key(String),
     /// All that match.
     Keys(Names),
+    /// This one, if it matches and holds the value.
+    Candidate(Vec<u8>, Names),
 }
 
 /// What a step is about.
@@ -92,6 +95,22 @@ impl Hunt {
         Ok(Hunt { value: text, levels, marks })
     }
 
+    /// Looks at these keys alone, of all that rows of a level may have. `found` are those of each level.
+    pub fn narrow(&mut self, found: &[Vec<Vec<u8>>], written: &Written) {
+        for (level, found) in self.levels.iter_mut().zip(found) {
+            let places = std::mem::take(&mut level.places);
+            for place in places {
+                let Place::Keys(names) = place else {
+                    level.places.push(place);
+                    continue;
+                };
+                let written = written.names().map(|name| name.as_bytes());
+                let candidates = found.iter().map(Vec::as_slice).chain(written);
+                level.places.extend(candidates.map(|name| Place::Candidate(name.to_vec(), names.clone())));
+            }
+        }
+    }
+
     /// Adds what the script that erases takes: levels, then marks.
     pub fn put(&self, command: &mut Cmd) {
         command.arg(&self.value).arg(self.levels.len());
@@ -102,6 +121,7 @@ impl Hunt {
                 match place {
                     Place::Key(name) => command.arg(name).arg("").arg(""),
                     Place::Keys(names) => command.arg("").arg(&names.glob).arg(&names.pattern),
+                    Place::Candidate(name, names) => command.arg(name).arg("").arg(&names.pattern),
                 };
             }
         }

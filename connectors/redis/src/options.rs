@@ -41,6 +41,9 @@ pub struct Options {
     /// Set by the service: the topics that the rules of this sink name for a table.
     #[serde(skip)]
     pub topics: BTreeMap<String, Vec<String>>,
+    /// Set by the service: this sink is part of an erasure.
+    #[serde(skip)]
+    pub erases: bool,
 }
 
 /// What a sink makes of changes.
@@ -82,6 +85,7 @@ impl Options {
             max_length: None,
             publish: None,
             topics: BTreeMap::new(),
+            erases: false,
         }
     }
 

@@ -19,7 +19,8 @@ const PAGE: usize = 500;
 /// Rows of one person in one table, and values that lead to others.
 const FOUND_MAX: usize = 100_000;
 
-/// The keys of the rows that a step acts on: of a step that sets, those that are not as they should be.
+/// The keys of the rows of each level of a step; of the last one, those that it acts on: of a step that sets, those that are
+/// not as they should be.
 ///
 /// # Errors
 /// When the server cannot be asked, or so many rows are found that they cannot be one person's.
@@ -28,21 +29,19 @@ pub async fn names(
     options: &Options,
     cursor: &str,
     hunt: &Hunt,
-) -> Result<Vec<Vec<u8>>> {
+) -> Result<Vec<Vec<Vec<u8>>>> {
     let script = Script::new(&Scripts::find());
     let mut wanted = vec![hunt.value.clone().into_bytes()];
-    let mut found = Vec::new();
+    let mut names = Vec::with_capacity(hunt.levels.len());
     for (at, level) in hunt.levels.iter().enumerate() {
         let last = at + 1 == hunt.levels.len();
         let marks = if last { hunt.marks.as_slice() } else { &[] };
         let seeking = Seeking { script: &script, options, cursor, level, wanted: &wanted, marks };
-        found = seeking.all(connection).await?;
-        if !last {
-            let taken: HashSet<_> = found.drain(..).map(|(_, taken)| taken).collect();
-            wanted = taken.into_iter().filter(|taken| !taken.is_empty()).collect();
-        }
+        let (found, taken): (Vec<_>, HashSet<_>) = seeking.all(connection).await?.into_iter().unzip();
+        wanted = taken.into_iter().flatten().collect();
+        names.push(found);
     }
-    Ok(found.into_iter().map(|(name, _)| name).collect())
+    Ok(names)
 }
 
 struct Seeking<'s> {
@@ -54,8 +53,8 @@ struct Seeking<'s> {
     marks: &'s [[String; 3]],
 }
 
-/// A key, and the value that the next level wants.
-type Found = (Vec<u8>, Vec<u8>);
+/// A key, and the value that the next level wants, where there is one.
+type Found = (Vec<u8>, Option<Vec<u8>>);
 
 impl Seeking<'_> {
     async fn all(&self, connection: &mut MultiplexedConnection) -> Result<Vec<Found>> {
@@ -67,6 +66,11 @@ impl Seeking<'_> {
             let names = match place {
                 Place::Key(name) => {
                     let page = self.page(connection, "", &[name.clone().into_bytes()]).await?;
+                    self.add(&mut found, &mut seen, page)?;
+                    continue;
+                }
+                Place::Candidate(name, names) => {
+                    let page = self.page(connection, &names.pattern, std::slice::from_ref(name)).await?;
                     self.add(&mut found, &mut seen, page)?;
                     continue;
                 }
@@ -126,7 +130,7 @@ impl Seeking<'_> {
         let mut flat = flat.into_iter();
         let mut found = Vec::new();
         while let (Some(name), Some(taken)) = (flat.next(), flat.next()) {
-            found.push((name, taken));
+            found.push((name, taken.strip_prefix(b"+").map(<[u8]>::to_vec)));
         }
         Ok(found)
     }

@@ -69,8 +69,8 @@ impl Sink for Redis {
         };
         let plan = plans.find(options, incoming.target)?;
         session.begin();
-        let Session { scripts, cursor, pipeline, .. } = session;
-        Commands { options, scripts, cursor: &cursor.key, pipeline }.put(&plan, incoming)
+        let Session { scripts, cursor, pipeline, written, .. } = session;
+        Commands { options, scripts, cursor: &cursor.key, pipeline, written }.put(&plan, incoming)
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<Vec<Refused>>> {

@@ -20,6 +20,7 @@ impl Harness {
     async fn with(adjust: impl FnOnce(&mut Options)) -> Harness {
         let server = Server::start(&[]);
         let mut options = Options::new(server.url());
+        options.erases = true;
         adjust(&mut options);
         options.check("cache").unwrap();
         let mut sink = Redis::new("cache", options.clone());
@@ -239,6 +240,27 @@ async fn what_the_same_transaction_wrote_is_erased_and_what_comes_after_stays() 
     it.feed.insert(&orders, &row(3));
     it.deliver().await;
     assert_eq!(it.keys().await, ["orders:3"]);
+    // A change that leads elsewhere, in the same transaction: every key is looked at again.
+    let users = table("users", USERS);
+    let letters = table("letters", &[("mail", ValueKind::Text), ("text", ValueKind::Text)]);
+    it.feed.insert(&users, &[Value::Int(7), Value::Text("new@x"), Value::Null]);
+    it.feed.insert(&letters, &[Value::Text("new@x"), Value::Text("hello")]);
+    it.feed.insert(&letters, &[Value::Text("old@x"), Value::Text("hello")]);
+    it.apply().await;
+    let through = Find::Through {
+        column: "mail".into(),
+        table: "users".into(),
+        theirs: "name".into(),
+        find: Box::new(by("id")),
+    };
+    let steps = [
+        step("letters", through, Value::Int(7), Action::Delete),
+        step("users", by("id"), Value::Int(7), Action::Delete),
+    ];
+    it.erase(&steps).await;
+    it.commit().await;
+    assert_eq!(it.keys().await, ["letters:old@x", "orders:3"]);
+    let _: i64 = it.run(&["DEL", "letters:old@x"]).await;
     // Rolled back, it never was.
     assert_eq!(it.erase(std::slice::from_ref(&delete)).await, [1]);
     it.sink.rollback().await.unwrap();
@@ -327,5 +349,29 @@ async fn values_are_compared_byte_by_byte_and_names_may_be_anything() {
             it.commit().await;
         }
         assert_eq!(it.keys().await, ["no[t]e%s:99"], "{form:?}");
+    }
+}
+
+/// `cargo test -p connector-redis --test erase -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn how_long_it_takes_among_a_million_keys() {
+    let mut it = Harness::with(|_| {}).await;
+    let orders = table("orders", ORDERS);
+    for chunk in 0..100 {
+        for id in chunk * 10_000..(chunk + 1) * 10_000 {
+            it.feed.insert(
+                &orders,
+                &[Value::Int(id), Value::Int(id / 4), Value::Text("Ann"), Value::Text("a@x")],
+            );
+        }
+        it.deliver().await;
+    }
+    for (column, value, rows) in [("id", 7, 1), ("user_id", 700, 4)] {
+        let start = std::time::Instant::now();
+        assert_eq!(it.erase(&[step("orders", by(column), Value::Int(value), Action::Delete)]).await, [rows]);
+        let looked = start.elapsed();
+        it.commit().await;
+        println!("by {column}: {looked:?} to count, {:?} in all", start.elapsed());
     }
 }

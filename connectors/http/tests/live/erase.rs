@@ -101,13 +101,17 @@ async fn every_format_tells_it_in_its_own_way() {
 async fn an_answer_may_say_later_and_what_is_left() {
     let endpoint = Endpoint::start(|_, count| match count {
         0 => Reaction::status(202),
-        _ => Reaction::status(200).saying(r#"{"steps": [{"rows": 1, "left": 2}, {"rows": 3}]}"#),
+        1 => Reaction::status(200).saying(r#"{"steps": [{"rows": 1, "left": 2}, {"rows": 3}]}"#),
+        _ => Reaction::status(200).saying(r#"{"steps": [{"rows": 1}, {"rows": 3}]}"#),
     })
     .await;
     let mut feed = Feed::new(options(&endpoint.url)).await;
     assert_eq!(feed.sink.erase(&erasure(steps())).await.unwrap(), Outcome::Awaited);
+    let error = feed.sink.erase(&erasure(steps())).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Config);
+    assert!(error.to_string().contains("2 rows are left"), "{error}");
     let Outcome::Done(erased) = feed.sink.erase(&erasure(steps())).await.unwrap() else { panic!("done") };
-    assert_eq!(erased, [Erased { rows: 1, left: 2 }, Erased { rows: 3, left: 0 }, Erased::default()]);
+    assert_eq!(erased, [Erased { rows: 1, left: 0 }, Erased { rows: 3, left: 0 }, Erased::default()]);
 }
 
 #[tokio::test]

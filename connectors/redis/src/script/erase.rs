@@ -88,7 +88,8 @@ end
 "#;
 
 /// Erases, behind [`READING`] and a function `set` of the form. Further words: the action, the value, how many levels; for each
-/// its column, path, the column that the next level wants, and its places: a key, or what keys match. Marks come last.
+/// its column, path, the column that the next level wants, and its places: a key, a key and what it must match, or what keys
+/// match. Marks come last.
 ///
 /// What is left afterwards is an error, so that the cursor does not move.
 pub(super) const ACT: &str = r#"
@@ -110,20 +111,22 @@ local function found(level)
   local function add(key)
     if not seen[key] then seen[key] = true names[#names + 1] = key end
   end
+  local function look(key, place)
+    if key == cursor or not string.find(key, place.pattern) then return end
+    local held = value(key, level.column, level.path)
+    if held and wanted[held] then add(key) end
+  end
   for _, place in ipairs(level.places) do
     if place.key ~= '' then
-      if redis.call('EXISTS', place.key) == 1 then add(place.key) end
+      if place.pattern == '' then
+        if redis.call('EXISTS', place.key) == 1 then add(place.key) end
+      else look(place.key, place) end
     else
       local from = '0'
       repeat
         local page = redis.call('SCAN', from, 'MATCH', place.glob, 'COUNT', 1000)
         from = page[1]
-        for _, key in ipairs(page[2]) do
-          if key ~= cursor and string.find(key, place.pattern) then
-            local held = value(key, level.column, level.path)
-            if held and wanted[held] then add(key) end
-          end
-        end
+        for _, key in ipairs(page[2]) do look(key, place) end
       until from == '0'
     end
   end
@@ -158,6 +161,8 @@ return rows
 
 /// Finds among keys that are named, behind [`READING`]. Further words: what keys match, or nothing when they need not; column,
 /// path, the column to give, the values, the keys; marks come last: with some, only keys that they would change are given.
+///
+/// Gives each key, and behind it `+` and the column's value, or nothing where it is null.
 pub(super) const FIND: &str = r#"
 local pattern, column = word(), word()
 local path = words()
@@ -175,7 +180,8 @@ for _, key in ipairs(names) do
   end
   if holds and (first > #ARGV or differs(key, first)) then
     out[#out + 1] = key
-    out[#out + 1] = take ~= '' and value(key, take, {}) or ''
+    local taken = take ~= '' and value(key, take, {})
+    out[#out + 1] = taken and '+' .. taken or ''
   end
 end
 return out
