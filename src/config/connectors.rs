@@ -91,7 +91,15 @@ impl SinkConnector {
                 (options.create_tables, options.batched) = (rules.create_tables, batched);
             }
             SinkConnector::Sqlite(options) => options.create_tables = rules.create_tables,
-            SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
+            SinkConnector::Redis(options) => {
+                let single = rules.tables.iter().filter(|table| !table.topic.contains('*'));
+                for rule in single {
+                    let own = rule.topic.rsplit('.').next().unwrap_or_default();
+                    let table = rule.table.as_deref().unwrap_or(own);
+                    options.topics.entry(table.to_owned()).or_default().push(rule.topic.clone());
+                }
+            }
+            SinkConnector::Http(_) => {}
         }
     }
 
@@ -100,8 +108,9 @@ impl SinkConnector {
         match self {
             SinkConnector::Mysql(options) => options.erases = true,
             SinkConnector::Postgres(options) => options.erases = true,
+            SinkConnector::Redis(options) => options.erases = true,
             SinkConnector::Sqlite(options) => options.erases = true,
-            SinkConnector::Http(_) | SinkConnector::Redis(_) => {}
+            SinkConnector::Http(_) => {}
         }
     }
 

@@ -127,7 +127,8 @@ pub struct Erased {
 /// What a sink answers to an [`Erasure`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Done, one entry for each step, in order.
+    /// Done, one entry for each step, in order; where there is no step, because the other side sees to it itself, one entry
+    /// for the whole.
     Done(Vec<Erased>),
     /// Taken over by the other side, which confirms later.
     Awaited,

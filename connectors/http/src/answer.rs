@@ -10,8 +10,8 @@ use reqwest::{Response, StatusCode};
 use crate::address::shown;
 use crate::pace::retry_after;
 
-/// Most of an answer's body that is read, only so that its connection can be used again. It is never shown: it may
-/// repeat what was sent.
+/// Most of an answer's body that is read, so that its connection can be used again. It is never shown: it may repeat what
+/// was sent.
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long reading it may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
@@ -55,24 +55,29 @@ pub(crate) enum Cause {
 
 /// Reads the outcome; the body only so far that the connection can be used again.
 pub(crate) async fn read(outcome: reqwest::Result<Response>) -> Answer {
+    read_whole(outcome).await.0
+}
+
+/// Reads the outcome, the status and the body; of one that is too long, or too slow, only its beginning.
+pub(crate) async fn read_whole(outcome: reqwest::Result<Response>) -> (Answer, Option<StatusCode>, Vec<u8>) {
     let mut response = match outcome {
         Ok(response) => response,
-        Err(error) => return unanswered(error),
+        Err(error) => return (unanswered(error), None, Vec::new()),
     };
     let answer = judge(&response);
+    let mut body = Vec::new();
     let drain = async {
-        let mut left = BODY_BYTES_MAX;
         while let Ok(Some(chunk)) = response.chunk().await {
-            match left.checked_sub(chunk.len()) {
-                Some(rest) => left = rest,
-                // Dropped unread: the connection is closed.
-                None => break,
+            // Dropped unread: the connection is closed.
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                break;
             }
+            body.extend_from_slice(&chunk);
         }
     };
     // What is known of the status stays true if the rest never comes.
     let _ = tokio::time::timeout(BODY_PATIENCE, drain).await;
-    answer
+    (answer, Some(response.status()), body)
 }
 
 fn unanswered(error: reqwest::Error) -> Answer {

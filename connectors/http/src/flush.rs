@@ -10,7 +10,7 @@ use connector_api::{Error, LogId, Refused, Result};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use tokio::time::{Instant, sleep_until};
 
 use crate::answer::{self, Answer, Cause, Failure};
@@ -31,6 +31,14 @@ pub(crate) struct Wire {
     pub log: LogId,
     /// By plan.
     pub urls: Vec<Url>,
+}
+
+/// One request, all but what every request has.
+pub(crate) struct Request<'r> {
+    pub url: &'r Url,
+    pub id: &'r str,
+    pub body: Bytes,
+    pub headers: Option<&'r HeaderMap>,
 }
 
 /// The numbers of the configuration.
@@ -235,7 +243,7 @@ impl<'f> Flush<'f> {
 }
 
 /// The breaker is open: the deliver loop waits, longer each time, and begins with one request.
-fn stopped(error: Error, failures: u32) -> Error {
+pub(crate) fn stopped(error: Error, failures: u32) -> Error {
     let made = Error::transient(format!("the endpoint fails ({failures} times in a row): {error}"));
     made.with_remedy(
         "see why the endpoint does not answer; the events wait in the log and are sent when it does",
@@ -255,23 +263,33 @@ impl Wire {
                 (id, array(events().map(|waiting| slice(bytes, &waiting.body))))
             }
         };
+        let headers = first.headers.as_deref();
+        answer::read(self.request(&Request { url, id: &id, body, headers }).send().await).await
+    }
+
+    /// Sends one request, and reads the answer's body, too.
+    pub async fn post(&self, request: &Request<'_>) -> (Answer, Option<StatusCode>, Vec<u8>) {
+        answer::read_whole(self.request(request).send().await).await
+    }
+
+    fn request(&self, Request { url, id, body, headers }: &Request<'_>) -> RequestBuilder {
         let mut request = self
             .client
-            .request(self.method.clone(), url.clone())
+            .request(self.method.clone(), Url::clone(url))
             .header(CONTENT_TYPE, self.writer.content_type())
-            .header("idempotency-key", &id);
+            .header("idempotency-key", *id);
         if let Some(signer) = &self.signer {
             // Of this attempt, so that a receiver may refuse old ones.
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             request = request
-                .header("webhook-id", &id)
+                .header("webhook-id", *id)
                 .header("webhook-timestamp", now)
-                .header("webhook-signature", signer.sign(&id, now, &body));
+                .header("webhook-signature", signer.sign(id, now, body));
         }
-        if let Some(headers) = &first.headers {
+        if let Some(headers) = headers {
             request = request.headers(HeaderMap::clone(headers));
         }
-        answer::read(request.body(body).send().await).await
+        request.body(body.clone())
     }
 }
 

@@ -13,6 +13,7 @@ mod answer;
 mod breaker;
 mod check;
 mod client;
+mod erase;
 mod event;
 mod flush;
 mod options;
@@ -23,5 +24,6 @@ mod sign;
 mod sink;
 
 pub use check::check;
+pub use erase::REMAINS;
 pub use options::{Batch, Format, Method, Options, Retry};
 pub use sink::Http;

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use connector_api::erasure::{Erasure, Outcome};
 use connector_api::render::SourceInfo;
 use connector_api::{BoxFuture, Cursor, Error, Incoming, LogId, Refused, Result, Sink};
 
 use crate::address::Address;
 use crate::breaker::Breaker;
 use crate::client;
+use crate::erase::Telling;
 use crate::event::{Plan, Writer};
 use crate::flush::{self, Settings, Wire};
 use crate::options::{Method, Options};
@@ -136,6 +138,14 @@ impl Session {
         Ok(self.last)
     }
 
+    async fn erase(&mut self, erasure: &Erasure) -> Result<Outcome> {
+        if !self.queue.is_empty() {
+            return Err(Error::transient("tell of an erasure: events before it are not sent"));
+        }
+        let Session { wire, settings, address, breaker, pace, .. } = self;
+        Telling { wire, settings: *settings, address, breaker, pace }.tell(erasure).await
+    }
+
     async fn flush(&mut self) -> Result<Vec<Refused>> {
         if self.queue.is_empty() {
             return Ok(Vec::new());
@@ -189,6 +199,17 @@ impl Sink for Http {
         Box::pin(async move {
             self.forget();
             Ok(())
+        })
+    }
+
+    /// Tells the endpoint, after everything before (`flush` has sent it). The case is the idempotency key: told again after a
+    /// crash, it is the same event.
+    fn erase<'a>(&'a mut self, erasure: &'a Erasure) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(async move {
+            match &mut self.session {
+                Some(session) => session.erase(erasure).await,
+                None => Err(not_started()),
+            }
         })
     }
 

@@ -7,6 +7,8 @@ mod certificates;
 mod check;
 #[path = "live/endpoint.rs"]
 mod endpoint;
+#[path = "live/erase.rs"]
+mod erase;
 #[path = "live/feed.rs"]
 mod feed;
 #[path = "live/formats.rs"]

@@ -8,6 +8,7 @@ use redis::Pipeline;
 use crate::options::{Form, Mode, Options};
 use crate::plan::Plan;
 use crate::script::Scripts;
+use crate::session::Written;
 
 /// Puts commands for changes into a pipeline.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Commands<'s> {
     pub cursor: &'s str,
     /// Where the commands go.
     pub pipeline: &'s mut Pipeline,
+    /// Where the rows are remembered that are written, for an erasure behind them.
+    pub written: &'s mut Written,
 }
 
 impl Commands<'_> {
@@ -42,6 +45,7 @@ impl Commands<'_> {
             (Op::Truncate, None) => self.every(plan, &scripts.clear, &[]),
             (Op::Truncate, Some(row)) => {
                 let fields = self.fields(plan, row)?;
+                self.written.unknown = true;
                 self.every(plan, &scripts.set_every, &fields.list);
             }
             (Op::Delete, None) => {
@@ -76,6 +80,7 @@ impl Commands<'_> {
 
     /// Writes a whole row, whatever stood there.
     fn replace(&mut self, name: &str, ttl: u64, fields: &Fields) {
+        self.remember(name);
         match self.options.value {
             Form::Hash => {
                 self.pipeline.cmd("UNLINK").arg(name);
@@ -98,7 +103,14 @@ impl Commands<'_> {
         }
     }
 
+    fn remember(&mut self, name: &str) {
+        if self.options.erases {
+            self.written.add(name);
+        }
+    }
+
     fn set(&mut self, name: &str, make: bool, ttl: u64, fields: &Fields) {
+        self.remember(name);
         let command = self.pipeline.cmd("EVALSHA").arg(&self.scripts.set).arg(1).arg(name);
         command.arg(u8::from(make)).arg(ttl);
         fields.list.iter().flatten().for_each(|part| {

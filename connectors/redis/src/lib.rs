@@ -9,16 +9,21 @@
 mod check;
 mod command;
 mod cursor;
+mod erase;
 mod error;
+mod held;
+mod hunt;
 mod options;
 mod plan;
 mod rows;
 mod script;
+mod seek;
 mod session;
 mod sink;
 mod template;
 
 pub use check::check;
+pub use erase::REMAINS;
 pub use options::{Form, Mode, Options};
 pub use rows::rows;
 pub use sink::Redis;

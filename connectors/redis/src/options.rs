@@ -1,5 +1,7 @@
 //! What the configuration says about a Redis sink.
 
+use std::collections::BTreeMap;
+
 use connector_api::options::{Secret, Span};
 use connector_api::{Error, Result};
 use schemars::JsonSchema;
@@ -36,6 +38,12 @@ pub struct Options {
     /// A channel on which `invalidate` publishes each key that it deletes, for caches inside of processes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<String>,
+    /// Set by the service: the topics that the rules of this sink name for a table.
+    #[serde(skip)]
+    pub topics: BTreeMap<String, Vec<String>>,
+    /// Set by the service: this sink is part of an erasure.
+    #[serde(skip)]
+    pub erases: bool,
 }
 
 /// What a sink makes of changes.
@@ -76,6 +84,8 @@ impl Options {
             stream: stream(),
             max_length: None,
             publish: None,
+            topics: BTreeMap::new(),
+            erases: false,
         }
     }
 

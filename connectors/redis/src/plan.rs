@@ -66,6 +66,11 @@ pub struct Plans {
 }
 
 impl Plans {
+    /// Those that are known so far.
+    pub fn known(&self) -> &[Arc<Plan>] {
+        &self.list
+    }
+
     /// The plan for a target.
     ///
     /// # Errors

@@ -5,13 +5,15 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use connector_api::erasure::{EachHeld, Step};
 use connector_api::json::{encode_array, encode_text};
 use connector_api::reader::put_varint;
-use connector_api::{BoxFuture, Column, Each, Error, Result, Row, Rows, Target, Value, ValueKind};
+use connector_api::{BoxFuture, Column, Each, Error, Finding, Result, Row, Rows, Target, Value, ValueKind};
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, Value as Reply};
 
 use crate::error::{failed, first_error, refused_reply};
+use crate::held::{Held, examine};
 use crate::options::{Form, Mode, Options};
 use crate::plan::Plan;
 use crate::session::connect;
@@ -19,29 +21,37 @@ use crate::session::connect;
 /// How many rows are asked for at a time.
 const PAGE: usize = 500;
 
-/// Reads the rows of the sink `name`.
+/// Reads the rows of the sink `name`. Only `mode: rows` has some that can be read back; what is held of a person can be asked
+/// in every mode.
 ///
 /// What Redis keeps less of than a source: arrays lose their lower bounds.
 ///
 /// # Errors
-/// [`connector_api::Kind::Config`] when the sink keeps no rows.
+/// [`connector_api::Kind::Config`] when its options contradict each other.
 pub fn rows(name: &str, options: &Options) -> Result<Box<dyn Rows>> {
     options.check(name)?;
-    match options.mode {
-        Mode::Rows => Ok(Box::new(Reader { options: options.clone(), connection: None })),
-        Mode::Stream | Mode::Invalidate => Err(Error::config(format!(
-            "read sink {name}: in this mode it keeps no rows that could be read back"
-        ))),
-    }
+    Ok(Box::new(Reader { name: name.to_owned(), options: options.clone(), connection: None }))
 }
 
 #[derive(Debug)]
 struct Reader {
+    /// The sink.
+    name: String,
     options: Options,
     connection: Option<MultiplexedConnection>,
 }
 
 impl Reader {
+    fn keeps_rows(&self) -> Result<()> {
+        match self.options.mode {
+            Mode::Rows => Ok(()),
+            Mode::Stream | Mode::Invalidate => Err(Error::config(format!(
+                "read sink {}: in this mode it keeps no rows that could be read back",
+                self.name
+            ))),
+        }
+    }
+
     async fn open(&mut self) -> Result<MultiplexedConnection> {
         match &self.connection {
             Some(connection) => Ok(connection.clone()),
@@ -230,7 +240,10 @@ fn encode_list(row: &mut Vec<u8>, column: &Column, text: &str) {
 
 impl Rows for Reader {
     fn scan<'a>(&'a mut self, target: &'a Target, each: &'a mut Each<'_>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.scan_all(target, each).await })
+        Box::pin(async move {
+            self.keeps_rows()?;
+            self.scan_all(target, each).await
+        })
     }
 
     fn find<'a>(
@@ -239,7 +252,10 @@ impl Rows for Reader {
         keys: &'a [Vec<u8>],
         each: &'a mut Each<'_>,
     ) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move { self.find_all(target, keys, each).await })
+        Box::pin(async move {
+            self.keeps_rows()?;
+            self.find_all(target, keys, each).await
+        })
     }
 
     /// An array is kept as JSON, which has no lower bounds.
@@ -254,6 +270,26 @@ impl Rows for Reader {
             value => value.encode(out),
         }
         Ok(())
+    }
+
+    fn held<'a>(&'a mut self, step: &'a Step, each: &'a mut EachHeld<'_>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut connection = self.open().await?;
+            let mut held = Held { connection: &mut connection, options: &self.options, sink: &self.name };
+            held.each(step, each).await
+        })
+    }
+
+    fn left<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move {
+            let mut connection = self.open().await?;
+            let mut held = Held { connection: &mut connection, options: &self.options, sink: &self.name };
+            held.left(step).await
+        })
+    }
+
+    fn examine<'a>(&'a mut self, step: &'a Step) -> BoxFuture<'a, Result<Vec<Finding>>> {
+        Box::pin(async move { Ok(examine(&self.options, step)) })
     }
 }
 

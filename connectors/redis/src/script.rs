@@ -1,6 +1,10 @@
 //! What needs the state of a key inside the transaction: scripts, which Redis runs at `EXEC` in their place.
 
+mod erase;
+
 use crate::options::Form;
+
+use erase::{ACT, FIND, READING, UNSTREAM};
 
 /// A function of Lua that sets fields of a row kept as a hash: the row's key, whether one that is not there is made,
 /// milliseconds to live or 0, and the first of the arguments that are fields: `+` name value, or `-` name and nothing for null.
@@ -105,20 +109,41 @@ pub struct Scripts {
     pub rename: String,
     /// Deletes every row of a table.
     pub clear: String,
+    /// Erases a person's rows.
+    pub erase: String,
+    /// Erases a person's entries of streams.
+    pub unstream: String,
 }
 
 impl Scripts {
     /// The texts, in the order of the names that [`Scripts::named`] takes.
-    pub fn texts(form: Form) -> [String; 4] {
+    pub fn texts(form: Form) -> [String; 6] {
         let set = match form {
             Form::Hash => SET_HASH,
             Form::Json => SET_JSON,
         };
-        [format!("{set}{ONE}"), format!("{set}{EVERY}"), MOVE.to_owned(), format!("{UNLINK}{EVERY}")]
+        [
+            format!("{set}{ONE}"),
+            format!("{set}{EVERY}"),
+            MOVE.to_owned(),
+            format!("{UNLINK}{EVERY}"),
+            format!("{set}{READING}{ACT}"),
+            Self::unstream_text(),
+        ]
     }
 
     /// With the names that the server gave.
-    pub fn named([set, set_every, rename, clear]: [String; 4]) -> Scripts {
-        Scripts { set, set_every, rename, clear }
+    pub fn named([set, set_every, rename, clear, erase, unstream]: [String; 6]) -> Scripts {
+        Scripts { set, set_every, rename, clear, erase, unstream }
+    }
+
+    /// The text that counts and erases entries of streams.
+    pub fn unstream_text() -> String {
+        format!("{READING}{UNSTREAM}")
+    }
+
+    /// The text that finds rows.
+    pub fn find() -> String {
+        format!("{READING}{FIND}")
     }
 }

@@ -1,5 +1,6 @@
 //! One connection and its open transaction.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use connector_api::{Cursor, Error, LogId, Result};
@@ -13,6 +14,8 @@ use crate::script::Scripts;
 
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Rows of one transaction that are remembered.
+const WRITTEN_MAX: usize = 50_000;
 /// How long an answer may take: a truncate of a large table looks at every key of the server.
 const ANSWER: Duration = Duration::from_secs(120);
 
@@ -40,8 +43,39 @@ pub struct Session {
     pub cursor: CursorKey,
     /// Commands that are not sent yet.
     pub pipeline: Pipeline,
+    /// The rows that the open transaction wrote.
+    pub written: Written,
     /// `MULTI` was put into the pipeline, or sent.
     open: bool,
+}
+
+/// The keys of rows that the open transaction wrote: nobody else sees them yet, and an erasure must meet them.
+#[derive(Debug, Default)]
+pub struct Written {
+    names: HashSet<String>,
+    /// There were too many, or nobody knows which: every key has to be looked at.
+    pub unknown: bool,
+}
+
+impl Written {
+    /// Remembers one.
+    pub fn add(&mut self, name: &str) {
+        if self.unknown || self.names.contains(name) {
+            return;
+        }
+        self.unknown = self.names.len() >= WRITTEN_MAX;
+        self.names.insert(name.to_owned());
+    }
+
+    /// Those that are remembered.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.names.iter()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty() && !self.unknown
+    }
 }
 
 impl Session {
@@ -55,10 +89,17 @@ impl Session {
         for text in Scripts::texts(options.value) {
             pipeline.cmd("SCRIPT").arg("LOAD").arg(text);
         }
-        let names: [String; 4] =
+        let names: [String; 6] =
             pipeline.query_async(&mut connection).await.map_err(|error| failed("load scripts", error))?;
         let (scripts, cursor) = (Scripts::named(names), CursorKey::new(sink));
-        Ok(Session { connection, scripts, cursor, pipeline: Pipeline::new(), open: false })
+        Ok(Session {
+            connection,
+            scripts,
+            cursor,
+            pipeline: Pipeline::new(),
+            written: Written::default(),
+            open: false,
+        })
     }
 
     /// The cursor that the server holds.
@@ -120,6 +161,7 @@ impl Session {
         self.pipeline.cmd("EXEC");
         let replies = self.send("commit transaction").await?;
         self.open = false;
+        self.written = Written::default();
         if let Some(error) = first_error(&replies) {
             let made = refused_reply("commit transaction", error);
             let ran =
@@ -145,6 +187,7 @@ impl Session {
     /// When the server does not answer: the session is of no use any more.
     pub async fn rollback(&mut self) -> Result<()> {
         self.pipeline.clear();
+        self.written = Written::default();
         if std::mem::replace(&mut self.open, false) {
             self.pipeline.cmd("DISCARD");
             // It says that there is none when MULTI itself was never sent.

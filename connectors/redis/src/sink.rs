@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use connector_api::erasure::{Erasure, Outcome};
 use connector_api::{BoxFuture, Cursor, Error, Incoming, LogId, Refused, Result, Sink};
+use redis::aio::MultiplexedConnection;
 
 use crate::command::Commands;
+use crate::erase;
 use crate::options::Options;
 use crate::plan::Plans;
-use crate::session::Session;
+use crate::session::{Session, connect};
 
 /// Applies changes to one Redis server. Several sinks may share it: each has its own cursor, told apart by name.
 pub struct Redis {
@@ -17,6 +20,8 @@ pub struct Redis {
     /// `None` before the first use, and after a failure that leaves the connection in doubt.
     session: Option<Session>,
     plans: Plans,
+    /// Looks for rows that are to be erased, while the session's own connection has a transaction open.
+    looking: Option<MultiplexedConnection>,
 }
 
 impl fmt::Debug for Redis {
@@ -31,7 +36,7 @@ impl fmt::Debug for Redis {
 impl Redis {
     /// A sink named `name`. Connects nowhere before [`Sink::start`].
     pub fn new(name: impl Into<Arc<str>>, options: Options) -> Self {
-        Redis { name: name.into(), options, session: None, plans: Plans::default() }
+        Redis { name: name.into(), options, session: None, plans: Plans::default(), looking: None }
     }
 
     fn session(&mut self) -> Result<&mut Session> {
@@ -64,8 +69,8 @@ impl Sink for Redis {
         };
         let plan = plans.find(options, incoming.target)?;
         session.begin();
-        let Session { scripts, cursor, pipeline, .. } = session;
-        Commands { options, scripts, cursor: &cursor.key, pipeline }.put(&plan, incoming)
+        let Session { scripts, cursor, pipeline, written, .. } = session;
+        Commands { options, scripts, cursor: &cursor.key, pipeline, written }.put(&plan, incoming)
     }
 
     fn flush(&mut self) -> BoxFuture<'_, Result<Vec<Refused>>> {
@@ -98,6 +103,22 @@ impl Sink for Redis {
         Box::pin(async move {
             let reset = self.session()?.reset(cursor).await;
             self.doubt(reset)
+        })
+    }
+
+    fn erase<'a>(&'a mut self, erasure: &'a Erasure) -> BoxFuture<'a, Result<Outcome>> {
+        Box::pin(async move {
+            let mut looking = match self.looking.take() {
+                Some(looking) => looking,
+                None => connect(&self.options).await?,
+            };
+            let Redis { options, plans, session: Some(session), .. } = self else {
+                return Err(Error::transient("use connection: it was lost"));
+            };
+            let erased = erase::erase(session, &mut looking, options, plans.known(), erasure).await;
+            // After a failure the connection is in doubt.
+            self.looking = erased.is_ok().then_some(looking);
+            erased
         })
     }
 

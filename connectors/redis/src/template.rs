@@ -65,6 +65,85 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Key | Part::Column(_)))
     }
 
+    /// Whether the topic stands in it.
+    pub fn has_topic(&self) -> bool {
+        self.parts.contains(&Part::Topic)
+    }
+
+    /// The text for a table and a topic, of a template without values.
+    pub fn text(&self, table: &str, topic: &str) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Table => table.to_owned(),
+            Part::Topic => topic.to_owned(),
+            Part::Key | Part::Column(_) => String::new(),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
+    /// The key of a row of a table whose topic and shape are not known, when this column is all that it is made of.
+    ///
+    /// # Errors
+    /// As [`KeyName::of`].
+    pub fn only(&self, table: &str, column: &str, value: Value<'_>) -> Result<Option<String>> {
+        let mut pieces = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => put(&mut pieces, text),
+                Part::Table => put(&mut pieces, table),
+                Part::Column(name) if name == column => pieces.push(Piece::Value(0)),
+                Part::Column(_) | Part::Key | Part::Topic => return Ok(None),
+            }
+        }
+        let holds = pieces.contains(&Piece::Value(0));
+        holds.then(|| KeyName { pieces }.of(&[value])).transpose()
+    }
+
+    /// The key of the one row that is meant, taking the key to be one column; for caches, in which a key too many does no
+    /// harm.
+    ///
+    /// # Errors
+    /// As [`KeyName::of`].
+    pub fn assumed(&self, table: &str, topic: &str, value: Value<'_>) -> Result<String> {
+        let mut pieces = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => put(&mut pieces, text),
+                Part::Table => put(&mut pieces, table),
+                Part::Topic => put(&mut pieces, topic),
+                Part::Column(_) | Part::Key => pieces.push(Piece::Value(0)),
+            }
+        }
+        KeyName { pieces }.of(&[value])
+    }
+
+    /// What keys the rows of a table have whose shape is not known: more than its own, where the template leaves that open,
+    /// so that a row's fields must decide. `topics` are those that are known to go into it.
+    pub fn loose(&self, table: &str, topics: &[String]) -> Vec<Names> {
+        let any = [String::new()];
+        let (topics, known) = if topics.is_empty() { (&any[..], false) } else { (topics, true) };
+        let one = |topic: &String| {
+            let mut names = Names { glob: String::new(), pattern: "^".to_owned() };
+            for part in &self.parts {
+                match part {
+                    Part::Text(text) => names.put(text),
+                    Part::Table => names.put(table),
+                    Part::Topic if known => names.put(topic),
+                    // A topic ends in the name of the table that the source has.
+                    Part::Topic => {
+                        names.any("[^:]*");
+                        names.put(&format!(".{table}"));
+                    }
+                    Part::Key => names.any(".*"),
+                    Part::Column(_) => names.any("[^:]*"),
+                }
+            }
+            names.pattern.push('$');
+            names
+        };
+        topics.iter().map(one).collect()
+    }
+
     /// The template for one target.
     ///
     /// # Errors
@@ -119,6 +198,45 @@ fn put(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
+/// What the names of keys look like: for `SCAN … MATCH`, which takes too many, and for a pattern of Lua.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// What `SCAN … MATCH` takes.
+    pub glob: String,
+    /// A pattern of Lua.
+    pub pattern: String,
+}
+
+impl Names {
+    fn put(&mut self, text: &str) {
+        put_glob(&mut self.glob, text);
+        put_pattern(&mut self.pattern, text);
+    }
+
+    fn any(&mut self, pattern: &str) {
+        self.glob.push('*');
+        self.pattern.push_str(pattern);
+    }
+}
+
+fn put_glob(glob: &mut String, text: &str) {
+    for character in text.chars() {
+        if matches!(character, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {
+            glob.push('\\');
+        }
+        glob.push(character);
+    }
+}
+
+fn put_pattern(pattern: &mut String, text: &str) {
+    for character in text.chars() {
+        if character.is_ascii_punctuation() {
+            pattern.push('%');
+        }
+        pattern.push(character);
+    }
+}
+
 /// A template worked out for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyName {
@@ -167,15 +285,15 @@ impl KeyName {
         for piece in &self.pieces {
             match piece {
                 Piece::Value(_) => glob.push('*'),
-                Piece::Text(text) => text.chars().for_each(|character| {
-                    if matches!(character, '*' | '?' | '[' | ']' | '^' | '-' | '\\') {
-                        glob.push('\\');
-                    }
-                    glob.push(character);
-                }),
+                Piece::Text(text) => put_glob(&mut glob, text),
             }
         }
         glob
+    }
+
+    /// Both.
+    pub fn names(&self) -> Names {
+        Names { glob: self.glob(), pattern: self.pattern() }
     }
 
     /// Whether a name is one of this target's rows.
@@ -189,12 +307,7 @@ impl KeyName {
         for piece in &self.pieces {
             match piece {
                 Piece::Value(_) => pattern.push_str("[^:]*"),
-                Piece::Text(text) => text.chars().for_each(|character| {
-                    if character.is_ascii_punctuation() {
-                        pattern.push('%');
-                    }
-                    pattern.push(character);
-                }),
+                Piece::Text(text) => put_pattern(&mut pattern, text),
             }
         }
         pattern.push('$');

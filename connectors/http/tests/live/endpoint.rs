@@ -45,6 +45,7 @@ pub struct Reaction {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub delay: Duration,
+    pub body: Option<&'static str>,
 }
 
 impl Reaction {
@@ -54,6 +55,11 @@ impl Reaction {
 
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Reaction {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn saying(mut self, body: &'static str) -> Reaction {
+        self.body = Some(body);
         self
     }
 
@@ -134,5 +140,5 @@ async fn answer(
     for (name, value) in reaction.headers {
         response = response.header(name, value);
     }
-    response.body(Body::from("body")).expect("a response")
+    response.body(Body::from(reaction.body.unwrap_or("body"))).expect("a response")
 }
