@@ -10,6 +10,10 @@ pub trait Subject: Send {
     fn sink(&self) -> Box<dyn Sink>;
     /// What reads the target back.
     fn rows(&self) -> Box<dyn Rows>;
+    /// Whether numbers in its JSON have to fit a float.
+    fn is_small(&self) -> bool {
+        false
+    }
 }
 
 /// Runs every case, each on tables of its own.

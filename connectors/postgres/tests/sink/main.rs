@@ -5,6 +5,7 @@ mod check;
 mod crash;
 mod cursor;
 mod drift;
+mod erase;
 mod evolve;
 mod fixture;
 mod foreign;

@@ -1,5 +1,6 @@
 //! The suite that every sink passes.
 
+use connector_api::testing::erasures;
 use connector_api::testing::sinks::{Subject, suite};
 use connector_api::{Rows, Sink};
 use connector_postgres::sink::{Options, Postgres, rows};
@@ -25,4 +26,13 @@ fn the_suite_of_all_sinks() {
     let harness = Harness::new();
     let mut database = Database { options: harness.options.clone() };
     harness.runtime.block_on(suite(&mut database));
+}
+
+#[test]
+fn the_suite_of_erasures() {
+    for batched in [false, true] {
+        let harness = Harness::with(|options| (options.batched, options.erases) = (batched, true), "");
+        let mut database = Database { options: harness.options.clone() };
+        harness.runtime.block_on(erasures::suite(&mut database));
+    }
 }

@@ -6,8 +6,9 @@ use connector_api::{Error, Result};
 use super::{At, Column, Finder, LEVELS_MAX, Place, Set, Sought, Table, Tables, doing};
 use crate::names::list;
 
-/// The condition that nothing meets.
+/// The condition that nothing meets, and the one that everything does.
 const NEVER: &str = "1 = 0";
+const ALWAYS: &str = "1 = 1";
 
 /// A statement, and what its numbered places stand for, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -158,10 +159,11 @@ impl<'s, F: Finder> Search<'s, F> {
                             equal.map(|(at, sql)| format!("{sql} = d{depth}.k{at}")).collect();
                         // DISTINCT keeps the subquery apart from the table that is changed, which may be the same.
                         from = format!(
-                            "{from} JOIN (SELECT DISTINCT {} FROM {inner} WHERE {condition}) AS d{depth}",
-                            list(named)
+                            "{from} JOIN (SELECT DISTINCT {} FROM {inner} WHERE {condition}) AS d{depth} ON {}",
+                            list(named),
+                            equal.join(" AND ")
                         );
-                        equal.join(" AND ")
+                        ALWAYS.to_owned()
                     }
                     false => format!(
                         "({}) IN (SELECT {} FROM {inner} WHERE {condition})",

@@ -10,5 +10,6 @@ mod kinds;
 mod names;
 mod operations;
 mod rows;
+mod scrub;
 mod soft;
 mod suite;

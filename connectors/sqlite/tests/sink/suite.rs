@@ -1,5 +1,6 @@
 //! The suite that every sink passes.
 
+use connector_api::testing::erasures;
 use connector_api::testing::sinks::{Subject, suite};
 use connector_api::{Rows, Sink};
 use connector_sqlite::{Options, Sqlite, rows};
@@ -24,4 +25,11 @@ impl Subject for File {
 fn the_suite_of_all_sinks() {
     let folder = tempfile::tempdir().unwrap();
     now(suite(&mut File { options: Options::new(folder.path().join("target.db")) }));
+}
+
+#[test]
+fn the_suite_of_erasures() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { erases: true, ..Options::new(folder.path().join("target.db")) };
+    now(erasures::suite(&mut File { options }));
 }
