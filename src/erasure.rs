@@ -105,7 +105,10 @@ impl Erasures {
                 reasons.push(format!("erasure {} is overdue: it waits for {}", case.id, missing.join(", ")));
             }
             for case in self.ledger.cases(&filter(ledger::CaseState::Violated), 10)? {
-                reasons.push(format!("erasure {} does not hold any more: rows of the subject are back", case.id));
+                reasons.push(format!(
+                    "erasure {} does not hold any more: rows of the subject are back",
+                    case.id
+                ));
             }
         }
         Ok(reasons)

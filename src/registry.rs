@@ -127,10 +127,10 @@ pub fn check_sink<'a>(
 /// What a deletion leaves at a sink of this type, and until when: a plain sentence for certificates.
 pub fn remains(connector: &SinkConnector) -> &'static str {
     match connector {
-        SinkConnector::Http(_) => "",
+        SinkConnector::Http(_) => connector_http::REMAINS,
         SinkConnector::Mysql(_) => connector_mysql::REMAINS,
         SinkConnector::Postgres(_) => connector_postgres::sink::REMAINS,
-        SinkConnector::Redis(_) => "",
+        SinkConnector::Redis(_) => connector_redis::REMAINS,
         SinkConnector::Sqlite(_) => connector_sqlite::REMAINS,
     }
 }

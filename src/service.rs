@@ -309,7 +309,8 @@ fn deliver(
     let sink = &config.sinks[name];
     let mapping = registry::mapping(config, sink);
     let mut subscription = mapping.subscription();
-    let concerned = |erasures: &&Erasures| erasures.gate.rules.subjects.iter().any(|kind| kind.concerns(name));
+    let concerned =
+        |erasures: &&Erasures| erasures.gate.rules.subjects.iter().any(|kind| kind.concerns(name));
     let eraser = erasures.filter(concerned).map(|erasures| {
         subscription.patterns.push(CASES.to_owned());
         Arc::new(Eraser {

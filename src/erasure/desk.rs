@@ -302,8 +302,8 @@ async fn publish<'r>(log: &dyn Log, receipts: impl Iterator<Item = &'r Receipt>)
     let (topic, headers) = (Arc::from(RECEIPTS), Headers::default());
     let mut builder = BatchBuilder::new("millstream", usize::MAX);
     for receipt in receipts {
-        let value = serde_json::to_vec(receipt)
-            .map_err(|error| Error::corrupt("encode receipt").caused_by(error))?;
+        let value =
+            serde_json::to_vec(receipt).map_err(|error| Error::corrupt("encode receipt").caused_by(error))?;
         let record = Record { key: Some(receipt.case.as_bytes()), value: Some(&value), headers: &headers };
         builder.event(&topic, receipt.at_us, record)?;
     }

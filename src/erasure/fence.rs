@@ -13,8 +13,8 @@ use connector_api::reader::Reader;
 use connector_api::{Change, Cursor, Error, Notice, Op, Result, Schema, Seen, Value, Watch};
 use uuid::Uuid;
 
-use super::event::{CASES, Event, Lifted, Opened, Trigger};
 use super::cascade::wanted;
+use super::event::{CASES, Event, Lifted, Opened, Trigger};
 use super::field;
 use super::rules::{Rules, Subject};
 use super::secret::{KeyHash, Secret, key_text};
@@ -230,6 +230,7 @@ impl Watch for Guard {
         for look in looks {
             match judge(&self.gate, &self.source, look, change)? {
                 Seen::Keep => {}
+                Seen::Strip => return Ok(Seen::Strip),
                 Seen::Drop => {
                     self.gate.fence.lock().dropped += 1;
                     return Ok(Seen::Drop);
@@ -296,13 +297,15 @@ fn judge(gate: &Gate, source: &Arc<str>, look: &Look, change: &Change<'_>) -> Re
         return judge_own(gate, source, (look.subject, subject), change);
     }
     // What belongs to a subject never opens a case, and a new row of its passes.
-    if !matches!(change.op, Op::Update | Op::Read) {
-        return Ok(Seen::Keep);
-    }
+    let held = match change.op {
+        Op::Update | Op::Read => Seen::Drop,
+        Op::Delete => Seen::Strip,
+        Op::Insert | Op::Truncate => return Ok(Seen::Keep),
+    };
     for text in look.reader.texts(change)? {
         let at = (look.subject, look.reader.form, gate.secret.hash(&subject.name, &text));
         if gate.fence.lock().find(source, &at).is_some_and(|erased| !erased.lifted) {
-            return Ok(Seen::Drop);
+            return Ok(held);
         }
     }
     Ok(Seen::Keep)
@@ -337,6 +340,7 @@ fn judge_own(
                 seen = Seen::After(record(&Event::Lifted(Lifted { case, subject, key_hash }))?);
             }
             (Op::Update | Op::Read, Some(_)) => return Ok(Seen::Drop),
+            (Op::Delete, Some(_)) => return Ok(Seen::Strip),
             _ => {}
         }
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use connector_api::record::{Attributes, Record};
 use connector_api::{Before, Change, Op, Result, Row, Schema, TopicPartition, Value, put_row};
 
-use super::field::Reader;
 use super::fence::hashes;
+use super::field::Reader;
 use super::rules::{Action, Mark, Rules, Subject};
 use super::secret::{KeyHash, Secret, key_text};
 
@@ -95,7 +95,9 @@ impl Matcher {
         until: Place,
         passed: bool,
     ) -> Result<()> {
-        let Some(at) = self.rules.subjects.iter().position(|known| known.name == subject) else { return Ok(()) };
+        let Some(at) = self.rules.subjects.iter().position(|known| known.name == subject) else {
+            return Ok(());
+        };
         let rules = self.rules.clone();
         let Some(subject) = rules.subjects.get(at) else { return Ok(()) };
         let hash = self.secret.hash(&subject.name, &key_text(key)?);
@@ -135,7 +137,9 @@ impl Matcher {
         let mut former = Vec::new();
         for look in looks(&mut self.looks, &rules, &topic.topic, schema)? {
             let Some(subject) = rules.subjects.get(look.subject) else { continue };
-            let Some(wanted) = find(&self.wanted, &self.secret, look, subject, &change, at)? else { continue };
+            let Some(wanted) = find(&self.wanted, &self.secret, look, subject, &change, at)? else {
+                continue;
+            };
             if look.own
                 && let Some(old) = change.old_key()?.and_then(|old| old.first().copied())
             {
@@ -240,12 +244,16 @@ fn find(
     } else {
         texts = look.reader.texts(change)?;
     }
-    // The delete that opened a case stands behind it in the same batch, and is the end of what is its.
-    let at = if look.own && change.op == Op::Delete { (at.0, at.1.saturating_sub(2)) } else { at };
-    let found = texts.into_iter().find_map(|text| {
-        wanted.get(&(look.subject, look.reader.form, secret.hash(&subject.name, &text)))
-    });
-    Ok(found.filter(|wanted| at < wanted.until).cloned())
+    let found = texts
+        .into_iter()
+        .find_map(|text| wanted.get(&(look.subject, look.reader.form, secret.hash(&subject.name, &text))));
+    // The delete that opened a case stands right behind it, and is the end of what is its.
+    let last = |until: Place| (until.0, until.1.saturating_add(1));
+    let is_its = |wanted: &&Wanted| match look.own && change.op == Op::Delete {
+        true => at <= last(wanted.until),
+        false => at < wanted.until,
+    };
+    Ok(found.filter(is_its).cloned())
 }
 
 fn decide(look: &Look, change: &Change<'_>, schema: &Schema, wanted: &Wanted) -> Result<Fate> {

@@ -47,8 +47,9 @@ pub struct Opened {
 
 fn erasures(admin: &Admin) -> Result<&Erasures> {
     admin.service.erasures.as_ref().ok_or_else(|| {
-        Error::config("no kind of data subject is configured")
-            .with_remedy("describe one in the `erasure` section of the configuration, and start the service again")
+        Error::config("no kind of data subject is configured").with_remedy(
+            "describe one in the `erasure` section of the configuration, and start the service again",
+        )
     })
 }
 
@@ -56,7 +57,8 @@ fn erasures(admin: &Admin) -> Result<&Erasures> {
 pub(super) async fn erase(State(admin): State<Admin>, Json(asked): Json<Asked>) -> Answer<Opened> {
     let erasures = erasures(&admin)?;
     let (source, key) = erasures.key(&*admin.service.log, &asked.subject, &asked.key)?;
-    let handle = admin.service.sources.get(&source).ok_or_else(|| Error::config(format!("no source {source}")))?;
+    let handle =
+        admin.service.sources.get(&source).ok_or_else(|| Error::config(format!("no source {source}")))?;
     let wanted = capture::Asked { subject: asked.subject.clone(), key };
     let case = ask(&handle.commands, "source", |answer| capture::Command::Erase(wanted, answer)).await?;
     let mut deleted_at_source = 0;
@@ -167,11 +169,13 @@ pub(super) async fn confirm(
     let due = found.slots.iter().any(|slot| slot.due && slot.target == sink);
     let connector = admin.config.sinks.get(&sink).filter(|_| due);
     let Some(connector) = connector.filter(|connector| connector.connector.is_told()) else {
-        let error = format!("case {id} waits for no word of {sink:?}: what millstream does there it knows itself");
+        let error =
+            format!("case {id} waits for no word of {sink:?}: what millstream does there it knows itself");
         return Err(Error::config(error).with_remedy("millstream erasures CONFIG show CASE").into());
     };
     if word.left > 0 {
-        let error = format!("case {id}: {sink} says that {} rows are left, which is no confirmation", word.left);
+        let error =
+            format!("case {id}: {sink} says that {} rows are left, which is no confirmation", word.left);
         return Err(Error::config(error).into());
     }
     let erased = Erased { rows: word.rows, left: 0 };
@@ -192,10 +196,7 @@ pub(super) async fn confirm(
 }
 
 /// What every sink and the log hold of somebody.
-pub(super) async fn subject(
-    State(admin): State<Admin>,
-    Json(asked): Json<Asked>,
-) -> Answer<export::Export> {
+pub(super) async fn subject(State(admin): State<Admin>, Json(asked): Json<Asked>) -> Answer<export::Export> {
     let erasures = erasures(&admin)?;
     let (_, key) = erasures.key(&*admin.service.log, &asked.subject, &asked.key)?;
     let gathered =

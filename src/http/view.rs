@@ -6,8 +6,8 @@ use connector_api::{Cursor, Result};
 
 use crate::erasure::Erasures;
 use crate::http::views::{
-    DeadLetterView, ErasuresView, FailureView, Lag, LogView, OffsetView, SinkView, SnapshotView, SourceView, Status,
-    TopicView,
+    DeadLetterView, ErasuresView, FailureView, Lag, LogView, OffsetView, SinkView, SnapshotView, SourceView,
+    Status, TopicView,
 };
 use crate::log::{Log, Subscription, TopicStatus};
 use crate::pipeline::dead_letter::DeadLetter;

@@ -74,7 +74,7 @@ impl Memory {
                 } else if aborted {
                     purged.records_dropped += u64::from(section.count);
                 } else {
-                    sections.extend(purge_section(&mut *judge, section, &mut purged)?);
+                    sections.extend(purge_section(&mut *judge, section, stored.sequence, &mut purged)?);
                 }
             }
             sections.reverse();
@@ -94,10 +94,15 @@ fn lock<T>(inner: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What is left of a section.
-fn purge_section(judge: &mut dyn Judge, section: &Section, purged: &mut Purged) -> Result<Option<Section>> {
+fn purge_section(
+    judge: &mut dyn Judge,
+    section: &Section,
+    sequence: u64,
+    purged: &mut Purged,
+) -> Result<Option<Section>> {
     let records = section.records().collect::<Result<Vec<_>>>()?;
     purged.bytes_read += section.payload.len() as u64;
-    let mut judged = Judged::of(judge, section, &records)?;
+    let mut judged = Judged::of(judge, section, &records, sequence)?;
     for (record, _) in std::mem::take(&mut judged.ends) {
         judged.edits.get_or_insert_with(|| Edits::new(records.len())).act(record, Action::Drop);
     }

@@ -21,7 +21,7 @@ pub trait Judge: Send {
     /// Whether records of this topic have to be shown at all. Asked once.
     fn wants(&mut self, topic: &TopicPartition) -> bool;
 
-    /// What becomes of a record. One that is kept may be partial and build on older ones of its key
+    /// What becomes of a record; `sequence` is the number of its batch in the journal. One that is kept may be partial and build on older ones of its key
     /// ([`Attributes::PARTIAL`], [`Attributes::MOVED`]): a judge that drops those must not keep it as it is.
     ///
     /// # Errors
@@ -32,6 +32,7 @@ pub trait Judge: Send {
         encoding: Encoding,
         schema: Option<&Arc<Schema>>,
         record: &Record<'_>,
+        sequence: u64,
     ) -> Result<Verdict>;
 }
 
@@ -90,10 +91,16 @@ pub(super) struct Judged {
 
 impl Judged {
     /// Asks about the records of a section, newest first.
-    pub fn of(judge: &mut dyn Judge, section: &Section, records: &[Record<'_>]) -> Result<Judged> {
+    pub fn of(
+        judge: &mut dyn Judge,
+        section: &Section,
+        records: &[Record<'_>],
+        sequence: u64,
+    ) -> Result<Judged> {
         let mut judged = Judged::default();
         for (number, record) in records.iter().enumerate().rev() {
-            match judge.judge(&section.topic, section.encoding, section.schema.as_ref(), record)? {
+            let schema = section.schema.as_ref();
+            match judge.judge(&section.topic, section.encoding, schema, record, sequence)? {
                 Verdict::Keep => {}
                 Verdict::Drop if ends_rows(record) => judged.ends.push((number, record.offset)),
                 Verdict::Drop => {

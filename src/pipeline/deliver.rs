@@ -133,8 +133,18 @@ impl Deliver {
         let shaper = Shaper::new(self.mapping.clone());
         let group = Group::default();
         let cleared = Vec::new();
-        let mut session =
-            Session { deliver: self, sink, reader, cursor, shaper, blocked, cleared, group, erasing, backoff };
+        let mut session = Session {
+            deliver: self,
+            sink,
+            reader,
+            cursor,
+            shaper,
+            blocked,
+            cleared,
+            group,
+            erasing,
+            backoff,
+        };
         session.run(shutdown).await?;
         session.sink.stop().await
     }

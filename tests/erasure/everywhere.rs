@@ -47,7 +47,8 @@ pub fn shop(name: &str, people: i64) -> (Shop, PathBuf) {
 pub fn cases(shop: &Shop, config: &Path, wanted: impl Fn(&[Json]) -> bool) -> Vec<Json> {
     let begun = std::time::Instant::now();
     loop {
-        let said = millstream(shop.dir.path(), &["erasures", config.to_str().expect("UTF-8"), "list", "--json"]);
+        let said =
+            millstream(shop.dir.path(), &["erasures", config.to_str().expect("UTF-8"), "list", "--json"]);
         let cases = if said.code == Some(0) {
             serde_json::from_str::<Vec<Json>>(&said.stdout).expect("a list")
         } else {
@@ -94,8 +95,14 @@ fn a_deleted_person_leaves_every_copy_and_the_log() {
     assert_eq!(cases[0]["trigger"], "deleted");
 
     let billing = shop.dir.join("billing.db");
-    assert_eq!(sqlite::value(&billing, "SELECT count(*) FROM customers WHERE id = 777").as_deref(), Some("0"));
-    assert_eq!(sqlite::value(&billing, "SELECT count(*) FROM orders WHERE user_id = 777").as_deref(), Some("0"));
+    assert_eq!(
+        sqlite::value(&billing, "SELECT count(*) FROM customers WHERE id = 777").as_deref(),
+        Some("0")
+    );
+    assert_eq!(
+        sqlite::value(&billing, "SELECT count(*) FROM orders WHERE user_id = 777").as_deref(),
+        Some("0")
+    );
     // Kept for the tax office, without the person.
     let invoice = sqlite::rows(&billing, "SELECT name, email, total FROM invoices WHERE user_id = 777");
     assert_eq!(invoice[0][0], None);

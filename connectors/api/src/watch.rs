@@ -30,6 +30,8 @@ pub enum Seen {
     Keep,
     /// It leaves no trace.
     Drop,
+    /// It counts, a delete, and says no more than the key.
+    Strip,
     /// It counts, and this event stands before it in the same transaction.
     After(Notice),
 }

@@ -53,6 +53,7 @@ impl Judge for Picks {
         encoding: Encoding,
         schema: Option<&Arc<Schema>>,
         record: &Record<'_>,
+        _: u64,
     ) -> Result<Verdict> {
         assert_eq!(schema.is_some(), encoding == Encoding::Changes);
         let shown = (topic.topic.to_string(), record.offset, schema.is_some());
@@ -299,6 +300,7 @@ impl Judge for Fails {
         _: Encoding,
         _: Option<&Arc<Schema>>,
         _: &Record<'_>,
+        _: u64,
     ) -> Result<Verdict> {
         self.0 = self.0.checked_sub(1).ok_or_else(|| Error::data("judge a record"))?;
         Ok(Verdict::Drop)
@@ -334,6 +336,7 @@ impl Judge for Wrong {
         _: Encoding,
         _: Option<&Arc<Schema>>,
         _: &Record<'_>,
+        _: u64,
     ) -> Result<Verdict> {
         Ok(self.0.clone())
     }

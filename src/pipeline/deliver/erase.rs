@@ -124,7 +124,9 @@ impl Session<'_> {
         // Idempotent: the ledger may not have followed the log to here yet.
         eraser.ledger.opened(offset, opened, &subject.due_targets())?;
         match self.sink.erase(&erasure).await? {
-            Outcome::Awaited => info!(sink = %name, case, "the target takes the erasure over, and confirms later"),
+            Outcome::Awaited => {
+                info!(sink = %name, case, "the target takes the erasure over, and confirms later")
+            }
             Outcome::Done(done) => {
                 self.must_be_gone(subject, case, &done)?;
                 let rules = subject.steps(&name);

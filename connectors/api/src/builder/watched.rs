@@ -30,7 +30,20 @@ impl BatchBuilder {
             return Ok(true);
         }
         let taken = self.take_back(index, start, before)?;
-        let Seen::After(notice) = seen? else { return Ok(false) };
+        let notice = match (seen?, taken.key.as_deref()) {
+            (Seen::After(notice), _) => notice,
+            (Seen::Strip, Some(key)) => {
+                let tombstone = Attributes(Attributes::KEY | Attributes::TOMBSTONE);
+                self.put(index, tombstone, &[], &[], Some(key));
+                return Ok(true);
+            }
+            // A row without a key is found by its whole old row: nothing less deletes it.
+            (Seen::Strip, None) => {
+                self.put(index, taken.attributes, &[], &taken.value, None);
+                return Ok(true);
+            }
+            (Seen::Keep | Seen::Drop, _) => return Ok(false),
+        };
         let event =
             Event { key: Some(&notice.key), value: Some(&notice.value), headers: &Headers::default() };
         self.put_event(&notice.topic, event);
@@ -92,6 +105,7 @@ mod tests {
             let key = change.key().map(|key| key.to_vec()).transpose()?.unwrap_or_default();
             let notice = Notice { topic: "notices".into(), key: b"k".to_vec(), value: b"v".to_vec() };
             Ok(match (change.op, key.as_slice()) {
+                (Op::Delete, [Value::Int(9)]) => Seen::Strip,
                 (Op::Delete, _) => Seen::After(notice),
                 (_, [Value::Int(1)]) => Seen::Drop,
                 (_, [Value::Int(2)]) => return Err(Error::data("two")),
@@ -180,6 +194,23 @@ mod tests {
         ];
         let expected: Vec<_> = expected.iter().map(|line| (7, (*line).to_owned())).collect();
         assert_eq!(contents(&mut builder), expected);
+    }
+
+    #[test]
+    fn a_stripped_delete_is_a_tombstone() {
+        let mut builder = BatchBuilder::new("s", usize::MAX).watched_by(Box::new(Strict));
+        builder.begin(7, 0);
+        let at = builder.section(&mut SectionHandle::default(), &"s.p.watched".into(), &schema());
+        let mut change = builder.change(at, Op::Delete);
+        change.image(Image::OldRow, 2);
+        change.push(Value::Int(9));
+        change.push(Value::Text("personal"));
+        change.finish().expect("stripped");
+        builder.commit(b"1");
+        let batch = builder.take(None);
+        let record = batch.sections[0].records().next().expect("a record").expect("decodes");
+        assert!(record.is_null() && record.key.is_some());
+        assert!(!batch.sections[0].payload.windows(8).any(|bytes| bytes == b"personal"));
     }
 
     #[test]

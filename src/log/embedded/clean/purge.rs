@@ -291,7 +291,7 @@ impl Pass<'_> {
                 payload,
             };
             let records = records(segment, at, &section)?;
-            let judged = Judged::of(&mut *self.topics.judge, &section, &records)?;
+            let judged = Judged::of(&mut *self.topics.judge, &section, &records, directory.sequence)?;
             let end = End { segment: segment.header.first, sequence: directory.sequence, topic, offset: 0 };
             part.take(judged, end, (number, records.len()), section.topic.clone());
         }

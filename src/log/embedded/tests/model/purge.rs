@@ -100,6 +100,7 @@ impl Judge for Picked {
         encoding: Encoding,
         _: Option<&Arc<Schema>>,
         record: &Record<'_>,
+        _: u64,
     ) -> Result<Verdict> {
         let Some(key) = record.key else { return Ok(Verdict::Keep) };
         let values = Row::from_bytes(key).to_vec()?;
