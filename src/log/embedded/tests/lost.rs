@@ -132,7 +132,8 @@ fn a_reader_beside_the_writer_is_told_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let events_go = Retention::Limits { age_s: Some(0), bytes: None };
     let retention = Retentions { events: events_go, ..Retentions::default() };
-    let options = Options { retention, segment_size: 900, wait_for_groups: false, ..Options::new(dir.path()) };
+    let options =
+        Options { retention, segment_size: 900, wait_for_groups: false, ..Options::new(dir.path()) };
     let log = Embedded::open(options).unwrap();
     events(&log, &mut Producer::new("app"), "events", 60);
     let beside = Embedded::open_read_only(dir.path()).unwrap();
@@ -145,5 +146,8 @@ fn a_reader_beside_the_writer_is_told_what_to_do() {
         }
     };
     assert_eq!(error.kind(), Kind::Transient, "{error}");
-    assert!(error.to_string().contains("segments/") && error.remedy().unwrap().contains("again"), "{error:?}");
+    assert!(
+        error.to_string().contains("segments/") && error.remedy().unwrap().contains("again"),
+        "{error:?}"
+    );
 }
