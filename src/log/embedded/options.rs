@@ -32,7 +32,8 @@ pub struct Options {
     pub wait_for_groups: bool,
     /// A sealed segment is rewritten when at least this percentage of it can go.
     pub clean_percent: u64,
-    /// Memory for the keys of one pass of compaction, bytes; a log with more keys is cleaned in several passes.
+    /// Memory for the keys of one pass of compaction, bytes; a log with more keys is cleaned in several passes. As much is for
+    /// what a purge is about to do in a segment, and as much for the tombstones that it takes last.
     pub clean_memory: u64,
 }
 

@@ -106,6 +106,7 @@ impl EmbeddedJournal {
                 {
                     return Ok(Look::Nothing(from));
                 }
+                Err(error) if error.kind() == Kind::Config => return Err(self.missing(&located, error)),
                 Err(error) => return Err(error),
             };
             // Cleaning says what it takes before it takes it; so asking after opening misses nothing (I5). A place is kept
@@ -131,6 +132,21 @@ impl EmbeddedJournal {
             }
         };
         Ok(Place { segment, index, at: 0, next: 0, sought: 0 })
+    }
+
+    /// The error for a segment that should be there.
+    fn missing(&self, located: &Located, error: Error) -> Error {
+        let path = self.shared.path(located.first);
+        if !self.shared.read_only {
+            return error.with_remedy("bring the file back from a copy, and look at who removes files there");
+        }
+        // What stood in it may have been wanted: that is not for this reader to say.
+        Error::transient(format!(
+            "read {}: the running service removed it since the log was opened here",
+            path.display()
+        ))
+        .caused_by(error)
+        .with_remedy("run the same command again: it opens the log as it is now")
     }
 
     /// Fails when records that the reader wants were removed by limits, or were lost by the log itself.

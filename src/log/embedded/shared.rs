@@ -28,6 +28,8 @@ pub(super) struct Shared {
     /// Sequence after the last batch that readers may see.
     pub published: watch::Sender<u64>,
     pub closed: AtomicBool,
+    /// Another process may write: the files change without notice.
+    pub read_only: bool,
     /// Cleaning ends at its next step.
     pub closing: AtomicBool,
     pub counters: Counters,
@@ -116,6 +118,7 @@ impl Shared {
             groups,
             published: watch::Sender::new(state.next),
             closed: AtomicBool::new(false),
+            read_only: opened.lock.is_none(),
             closing: AtomicBool::new(false),
             counters: Counters::default(),
             compacted: AtomicU64::new(0),

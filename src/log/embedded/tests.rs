@@ -7,6 +7,7 @@ mod faults;
 mod fixture;
 mod lost;
 mod model;
+mod purge;
 mod speed;
 mod stress;
 

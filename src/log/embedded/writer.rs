@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use connector_api::{Batch, Error, Kind, Result};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::format::{EntryKind, Header, Salt, encode_checkpoint};
+use super::format::{EntryKind, Header, META_MAX, Salt, encode_checkpoint};
 use super::fs::{self, File};
 use super::index::{self, Index};
 use super::options::{Options, Sync};
@@ -341,16 +341,19 @@ impl Writer {
 
     /// Seals the segment and begins the next one.
     fn roll(&mut self) -> Result<()> {
+        let mut checkpoint = Vec::new();
+        let oldest = self.shared.oldest();
+        self.ahead.aborted.retain(|aborted| aborted.last >= oldest);
+        encode_checkpoint(&mut checkpoint, &self.ahead, oldest, now_us());
+        if checkpoint.len() > META_MAX {
+            return Err(too_much_to_know(checkpoint.len()));
+        }
         if !self.sealed {
             self.mark(true)?;
             self.sealed = true;
         }
         let header =
             Header { log: self.shared.id, first: self.ahead.next, generation: 0, created_us: now_us() };
-        let mut checkpoint = Vec::new();
-        let oldest = self.shared.oldest();
-        self.ahead.aborted.retain(|aborted| aborted.last >= oldest);
-        encode_checkpoint(&mut checkpoint, &self.ahead, oldest, now_us());
         let made = recover::create_segment(&*self.shared.fs, &self.shared.dir, header, &checkpoint);
         let (file, end) = made.map_err(|failed| {
             let context = format!("make segment {}", self.shared.path(header.first).display());
@@ -412,6 +415,14 @@ fn overtaken(producer: &str) -> Error {
     Error::transient(format!(
         "append batch of {producer:?}: an earlier batch of it failed and its failure was not taken yet"
     ))
+}
+
+/// Better no next segment than one that no program opens.
+fn too_much_to_know(bytes: usize) -> Error {
+    Error::data(format!(
+        "make segment: all topics with their schemas, and all positions, take {bytes} bytes, at most {META_MAX}"
+    ))
+    .with_remedy("take tables that nobody needs out of the sources' `tables`, and begin a new log.path")
 }
 
 /// The error of every append after a failed write or fsync (I7).

@@ -157,7 +157,7 @@ impl Pass<'_> {
         while self.run.shared.segments().sealed.contains_key(&first) {
             let mut part = self.part(first, below)?;
             let whole = below == u64::MAX && part.rest.is_none();
-            self.settle_ends(&mut part, whole && self.run.shared.oldest() == first);
+            self.defer(&mut part, whole && self.run.shared.oldest() == first);
             self.purged.records_dropped += part.dropped;
             self.purged.records_replaced += part.replaced;
             self.execute(first, &part.plan, std::mem::take(&mut part.gone))?;
@@ -170,7 +170,7 @@ impl Pass<'_> {
     }
 
     /// Notes the tombstones for later, or takes them at once where nothing is older.
-    fn settle_ends(&mut self, part: &mut Part, oldest: bool) {
+    fn defer(&mut self, part: &mut Part, oldest: bool) {
         let most = (self.run.options.clean_memory / END_BYTES).max(1);
         for place in std::mem::take(&mut part.ends) {
             if oldest {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use connector_api::{Kind, TopicPartition};
 
 use super::*;
-use crate::log::conformance::{all, keys, read_all, wanted};
+use crate::log::conformance::{Picks, all, keys, read_all, wanted};
 use fs::File;
 
 /// A disk on which the rewrite of a segment stops at its first step and waits.
@@ -100,6 +100,44 @@ fn a_log_is_not_free_while_it_is_still_cleaned() {
         let log = open(&disk).unwrap();
         assert_eq!(keys(&wait(read_all(&*log, &all())), "b").len(), 40);
     }
+}
+
+/// A purge whose log is closed in the middle ends with an error, and calling again finishes it.
+#[test]
+fn a_purge_ends_with_its_log_and_goes_on_later() {
+    let disk = Faulty::new(1);
+    let (reached, at) = channel();
+    let (release, go_on) = channel();
+    let (reached, go_on) = (Mutex::new(reached), Mutex::new(go_on));
+    let slow = Arc::new(Slow { disk: disk.clone(), armed: AtomicBool::new(false), reached, go_on });
+    let options = Options { segment_size: 900, clean_percent: 0, ..Options::new("/log") };
+    let log = Embedded::open_on(slow.clone(), options).unwrap();
+    rows(&log, &mut Producer::new("shop"), 40);
+    wait(log.purge(Box::new(Picks::new("*", [])))).unwrap();
+    slow.armed.store(true, SeqCst);
+    let purging = thread::spawn({
+        let log = log.clone();
+        move || wait(log.purge(Box::new(Picks::new("a", [1]))))
+    });
+    at.recv().unwrap();
+    let closer = thread::spawn({
+        let log = log.clone();
+        move || wait(log.close()).unwrap()
+    });
+    while !log.shared.closing.load(SeqCst) {
+        thread::yield_now();
+    }
+    release.send(()).unwrap();
+    assert_eq!(purging.join().unwrap().unwrap_err().kind(), Kind::Transient);
+    closer.join().unwrap();
+    assert_eq!(wait(log.purge(Box::new(Picks::new("a", [1])))).unwrap_err().kind(), Kind::Transient);
+    let names = disk.paths();
+    assert!(names.iter().all(|path| path.extension().is_none_or(|end| end != "new")), "{names:?}");
+    let log = open(&disk).unwrap();
+    wait(log.purge(Box::new(Picks::new("a", [1])))).unwrap();
+    let left = wait(read_all(&*log, &all()));
+    assert!(keys(&left, "a").iter().all(|(_, key)| *key != 1));
+    assert_eq!((keys(&left, "a").len(), keys(&left, "b").len()), (27, 40));
 }
 
 #[test]

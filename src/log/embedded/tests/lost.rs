@@ -125,3 +125,29 @@ fn a_reader_is_told_about_topics_that_it_has_not_met_yet() {
     }
     assert_eq!(keys(&read, "before").len(), 30);
 }
+
+/// Another process has the log open for reading only, and knows the segments that were there when it opened it.
+#[test]
+fn a_reader_beside_the_writer_is_told_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let events_go = Retention::Limits { age_s: Some(0), bytes: None };
+    let retention = Retentions { events: events_go, ..Retentions::default() };
+    let options =
+        Options { retention, segment_size: 900, wait_for_groups: false, ..Options::new(dir.path()) };
+    let log = Embedded::open(options).unwrap();
+    events(&log, &mut Producer::new("app"), "events", 60);
+    let beside = Embedded::open_read_only(dir.path()).unwrap();
+    let mut reader = beside.subscribe(all(), Cursor::start(log.id())).unwrap();
+    assert_eq!(keys(&wait(reader.next(1)).unwrap(), "events"), [(0, 0)]);
+    assert!(wait(log.clean()).unwrap().segments_deleted > 3);
+    let error = loop {
+        if let Err(error) = wait(reader.next(1)) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), Kind::Transient, "{error}");
+    assert!(
+        error.to_string().contains("segments/") && error.remedy().unwrap().contains("again"),
+        "{error:?}"
+    );
+}
