@@ -1,6 +1,7 @@
 //! The ledger against a crash at any point, and against somebody who writes into its tables.
 
 mod recovery;
+mod speed;
 mod tamper;
 
 use std::time::Duration;

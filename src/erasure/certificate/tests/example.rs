@@ -9,8 +9,8 @@ use crate::erasure::ledger::Ledger;
 use crate::erasure::receipt::{LOG, Receipt};
 use crate::state::State;
 
-pub const CASE: &str = "019ab6c2-5d10-7f3e-8a41-6a3f1c0d9e27";
-pub const OTHER: &str = "019ab6c2-6002-7b11-9c55-0b8e7d2f4a90";
+pub const CASE: &str = "er-019ab6c25d107f3e8a416a3f1c0d9e27";
+pub const OTHER: &str = "er-019ab6c260027b119c550b8e7d2f4a90";
 
 /// A time of 24 November 2026.
 pub fn at(minute: i64, second: i64) -> i64 {
