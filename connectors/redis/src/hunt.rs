@@ -162,7 +162,7 @@ fn places(
 fn mark(form: Form, name: &str, value: Value<'_>) -> Result<[String; 3]> {
     let mut text = String::new();
     match (form, value) {
-        (Form::Hash, Value::Null) => return Ok(["-".to_owned(), name.to_owned(), text]),
+        (Form::Hash, Value::Null) => Ok(["-".to_owned(), name.to_owned(), text]),
         (Form::Hash, value) => {
             put_text(&mut text, value)?;
             Ok(["+".to_owned(), name.to_owned(), text])

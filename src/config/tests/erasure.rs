@@ -152,6 +152,25 @@ erasure:
 }
 
 #[test]
+fn who_is_told_is_covered_and_a_redis_sink_knows_its_topics() {
+    let text = format!(
+        "{SHOP}  hooks: {{type: http, url: 'https://hooks.example/x'}}\n  \
+            cache: {{type: redis, url: 'redis://localhost/0', tables: [{{topic: shop.public.users, table: people}}, {{topic: shop.public.orders}}]}}\n\
+            erasure: {{users: {{subject: {{topic: shop.public.users, key: id}}, sinks: {{billing: {{exempt: x}}, hooks: notify, \
+            cache: [{{table: people, match: id, action: delete}}]}}}}}}\n"
+    );
+    let config = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let users = &config.rules().subjects[0];
+    assert_eq!(users.sinks.get("hooks"), Some(&Coverage::Told));
+    assert_eq!(users.due(), ["cache", "hooks"]);
+    let SinkConnector::Redis(options) = &config.sinks["cache"].connector else { panic!("a Redis sink") };
+    let topic = |table: &str| options.topics.get(table).map(Vec::as_slice);
+    assert!(options.erases);
+    assert_eq!(topic("people"), Some(&["shop.public.users".to_owned()][..]));
+    assert_eq!(topic("orders"), Some(&["shop.public.orders".to_owned()][..]));
+}
+
+#[test]
 fn what_is_stated_wins() {
     let (topics, remarks) = derived(
         "erasure:
