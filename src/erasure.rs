@@ -11,6 +11,7 @@
 //! - [`certificate`], [`page`]: what the ledger says of one case, signed; and the same for people to read.
 //! - [`view`]: a case as the admin API and the command line show it.
 //! - [`desk`]: follows cases, has the log purged, closes cases.
+//! - [`recheck`]: looks again whether absence holds.
 //! - [`export`]: what is held of a person: access, the twin of erasure.
 
 pub mod cascade;
@@ -25,6 +26,7 @@ pub mod matcher;
 pub mod page;
 pub mod purge;
 pub mod receipt;
+pub mod recheck;
 pub mod rules;
 pub mod secret;
 pub mod view;
@@ -32,9 +34,11 @@ pub mod view;
 use std::path::Path;
 use std::sync::Arc;
 
-use connector_api::{Error, Result, ValueKind};
+use connector_api::reader::Reader;
+use connector_api::{Error, Result, Value, ValueKind};
 use tokio::sync::Notify;
 
+use crate::config::Config;
 use crate::log::Log;
 use crate::state::State;
 
@@ -70,8 +74,9 @@ impl Erasures {
     }
 
     /// Follows and closes cases.
-    pub fn desk(&self, log: Arc<dyn Log>) -> Desk {
-        Desk { gate: self.gate.clone(), ledger: self.ledger.clone(), log, bell: self.bell.clone() }
+    pub fn desk(&self, log: Arc<dyn Log>, config: Arc<Config>) -> Desk {
+        let Erasures { gate, ledger, bell } = self.clone();
+        Desk { gate, ledger, log, config, bell }
     }
 
     /// A subject's key, given as text, as an encoded value of the kind that its topic has; with the source of the topic.
@@ -85,6 +90,16 @@ impl Erasures {
         value.encode(&mut key);
         let source = subject.topic.split('.').next().unwrap_or_default();
         Ok((source.to_owned(), key))
+    }
+
+    /// The newest case of a subject, by its encoded key.
+    ///
+    /// # Errors
+    /// When the state database cannot be read.
+    pub fn known(&self, subject: &str, key: &[u8]) -> Result<Option<ledger::Case>> {
+        let value = Value::decode(&mut Reader::new(key));
+        let hash = self.gate.secret.hash(subject, &secret::key_text(value)?);
+        self.ledger.find(subject, &hash.to_string())
     }
 
     /// Why the service is not ready: overdue cases of subjects whose policy says so, and cases that no longer hold.

@@ -153,7 +153,7 @@ impl Service {
         }
         if let Some(erasures) = &erasures {
             // It goes on until the sinks have ended: their last receipts are taken up.
-            let (desk, until) = (erasures.desk(log.clone()), until_sinks.clone());
+            let (desk, until) = (erasures.desk(log.clone(), config.clone()), until_sinks.clone());
             loops.sinks.push(spawn("erasures".to_owned(), move || desk.run(until))?);
         }
         let started = Instant::now();

@@ -19,7 +19,9 @@ use super::ledger::{Arrival, Completion, Ledger};
 use super::matcher::Place;
 use super::purge::{Counts, Wanted, purge};
 use super::receipt::{Done, LOG, Receipt};
+use super::recheck::recheck;
 use super::rules::{Action, LogRule, Subject};
+use crate::config::Config;
 use crate::log::{Log, LogReader, Subscription};
 use crate::pipeline::Shutdown;
 use crate::pipeline::status::now_us;
@@ -33,6 +35,8 @@ const READ_BYTES: usize = 1 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 /// Between two passes there is at least so many times the duration of the last one.
 const REST: u32 = 4;
+/// How often cases are looked for whose absence is to be looked at again.
+const RECHECK_EVERY: Duration = Duration::from_secs(60);
 /// Cases of one pass.
 const PASS_MAX: usize = 10_000;
 /// What purging the log leaves, for certificates.
@@ -47,6 +51,8 @@ pub struct Desk {
     pub ledger: Ledger,
     /// Where cases come from, and a target itself.
     pub log: Arc<dyn Log>,
+    /// Where the sinks are.
+    pub config: Arc<Config>,
     /// Rung when a receipt is final.
     pub bell: Arc<Notify>,
 }
@@ -77,13 +83,23 @@ struct AtWork {
     pass: Option<Pass>,
     /// No pass before this moment.
     rest_until: Instant,
+    /// Looking whether absence holds.
+    recheck: Option<JoinHandle<Result<()>>>,
+    recheck_at: Instant,
 }
 
 impl Desk {
     /// Works until stopped. A failure is looked at again a second later.
     pub async fn run(self, mut until: Shutdown) {
         let (bell, rest_until) = (self.bell.clone(), Instant::now());
-        let mut work = AtWork { desk: self, open: BTreeMap::new(), pass: None, rest_until };
+        let mut work = AtWork {
+            desk: self,
+            open: BTreeMap::new(),
+            pass: None,
+            rest_until,
+            recheck: None,
+            recheck_at: rest_until,
+        };
         let mut reader: Option<Box<dyn LogReader>> = None;
         while !until.is_requested() {
             let outcome = match &mut reader {
@@ -171,7 +187,23 @@ impl AtWork {
     async fn advance(&mut self) -> Result<()> {
         self.end_pass().await?;
         self.begin_pass()?;
-        self.close().await
+        self.close().await?;
+        self.recheck().await
+    }
+
+    /// Looks at complete cases that are due, beside everything else.
+    async fn recheck(&mut self) -> Result<()> {
+        if let Some(task) = self.recheck.take_if(|task| task.is_finished()) {
+            self.recheck_at = Instant::now() + RECHECK_EVERY;
+            return task
+                .await
+                .map_err(|error| Error::transient("look whether erasures hold").caused_by(error))?;
+        }
+        if self.recheck.is_none() && Instant::now() >= self.recheck_at {
+            let Desk { config, gate, ledger, .. } = &self.desk;
+            self.recheck = Some(tokio::spawn(recheck(config.clone(), gate.clone(), ledger.clone())));
+        }
+        Ok(())
     }
 
     /// Takes up what a pass came to, when it has ended.

@@ -161,7 +161,18 @@ impl Gate {
 
     /// Opens a case.
     fn open(&self, subject: &Subject, value: Value<'_>, hash: KeyHash, trigger: Trigger) -> Result<Opened> {
-        let case = format!("er-{}", Uuid::now_v7().simple());
+        self.open_as(format!("er-{}", Uuid::now_v7().simple()), subject, value, hash, trigger)
+    }
+
+    /// Opens a case under an id.
+    fn open_as(
+        &self,
+        case: String,
+        subject: &Subject,
+        value: Value<'_>,
+        hash: KeyHash,
+        trigger: Trigger,
+    ) -> Result<Opened> {
         let mut plain = Vec::new();
         value.encode(&mut plain);
         let (opened_us, deadline) = (now_us(), i64::try_from(subject.deadline.as_micros()));
@@ -360,18 +371,23 @@ fn record(event: &Event) -> Result<Notice> {
 
 impl Gate {
     /// Opens a case that somebody asked for, at the capture loop of the subject's source: from now on the fence holds. `value`
-    /// is the subject's key, in the kind that its topic has.
+    /// is the subject's key, in the kind that its topic has. `again` puts a case that is open or complete into the log once
+    /// more: every sink carries it out anew.
     ///
     /// # Errors
     /// When there is no such kind of subject.
-    pub fn ask(&self, source: &Arc<str>, subject: &str, value: Value<'_>) -> Result<Asked> {
+    pub fn ask(&self, source: &Arc<str>, subject: &str, value: Value<'_>, again: bool) -> Result<Asked> {
         let rules = known(&self.rules, subject)?;
         let at = self.rules.subjects.iter().position(|known| known.name == subject).unwrap_or_default();
         let hash = self.secret.hash(subject, &key_text(value)?);
         // Opening twice is one case.
         let open = self.fence.lock().find(source, &(at, 0, hash)).filter(|erased| !erased.lifted).cloned();
         if let Some(erased) = open {
-            return Ok(Asked { case: erased.case, notice: None });
+            if !again {
+                return Ok(Asked { case: erased.case, notice: None });
+            }
+            let repeated = self.open_as(erased.case.clone(), rules, value, hash, Trigger::Asked)?;
+            return Ok(Asked { case: erased.case, notice: Some(record(&Event::Opened(repeated))?) });
         }
         let opened = self.open(rules, value, hash, Trigger::Asked)?;
         let case = opened.case.clone();

@@ -59,7 +59,9 @@ pub(super) async fn erase(State(admin): State<Admin>, Json(asked): Json<Asked>) 
     let (source, key) = erasures.key(&*admin.service.log, &asked.subject, &asked.key)?;
     let handle =
         admin.service.sources.get(&source).ok_or_else(|| Error::config(format!("no source {source}")))?;
-    let wanted = capture::Asked { subject: asked.subject.clone(), key };
+    // A case that does not hold any more is carried out again.
+    let again = erasures.known(&asked.subject, &key)?.is_some_and(|case| case.violated);
+    let wanted = capture::Asked { subject: asked.subject.clone(), key, again };
     let case = ask(&handle.commands, "source", |answer| capture::Command::Erase(wanted, answer)).await?;
     let mut deleted_at_source = 0;
     if asked.delete_at_source {

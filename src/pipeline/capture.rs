@@ -56,6 +56,8 @@ pub struct Asked {
     pub subject: String,
     /// Its key, an encoded [`connector_api::Value`]. Personal.
     pub key: Vec<u8>,
+    /// Once more, when it was erased before.
+    pub again: bool,
 }
 
 /// Who waits for a refresh.
@@ -257,7 +259,7 @@ impl Stream<'_> {
                 .with_remedy("describe one in the `erasure` section of the configuration"));
         };
         let key = Value::decode(&mut Reader::new(&asked.key));
-        let opened = gate.ask(&self.capture.name, &asked.subject, key)?;
+        let opened = gate.ask(&self.capture.name, &asked.subject, key, asked.again)?;
         if let Some(Notice { topic, key, value }) = opened.notice {
             let event = Event { key: Some(&key), value: Some(&value), headers: &Headers::default() };
             self.builder.event(&topic, now_us(), event)?;

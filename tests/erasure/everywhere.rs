@@ -62,12 +62,12 @@ pub fn cases(shop: &Shop, config: &Path, wanted: impl Fn(&[Json]) -> bool) -> Ve
     }
 }
 
-fn complete(count: usize) -> impl Fn(&[Json]) -> bool {
+pub fn complete(count: usize) -> impl Fn(&[Json]) -> bool {
     move |cases| cases.len() == count && cases.iter().all(|case| case["state"] == "completed")
 }
 
 /// Panics unless the query gives the same of `table` in the target as of `users` in the source.
-fn equal(shop: &Shop, sql: &str, target: &Path, table: &str) {
+pub fn equal(shop: &Shop, sql: &str, target: &Path, table: &str) {
     let there = sqlite::rows(target, &sql.replace("users", table));
     assert_eq!(shop.sql.query_text(sql), there);
 }

@@ -8,7 +8,6 @@ use crate::support::postgres::Session;
 /// Everything that names one person in the source.
 #[derive(Debug, Clone)]
 pub struct Person {
-    pub id: i64,
     pub email: String,
     pub name: String,
     pub phone: String,
@@ -17,7 +16,6 @@ pub struct Person {
 impl Person {
     pub fn new(id: i64) -> Person {
         Person {
-            id,
             email: format!("mail{id:06}x@post.example"),
             name: format!("Gertrude{id:06} Müller"),
             phone: format!("+49-171-{id:07}-55"),

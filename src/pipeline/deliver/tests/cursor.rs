@@ -109,6 +109,7 @@ fn run(log: &Arc<dyn Log>, target: &Target) -> Running {
         mapping,
         batched: false,
         policy: ErrorPolicy { retries_max: None, dead_letter: true },
+        eraser: None,
         dead_letters: DeadLetters::open(None).expect("a state database"),
         status: status.clone(),
         commands: ear,
@@ -148,7 +149,7 @@ async fn a_restart_goes_on_and_a_reset_goes_back() {
 
     let mut cursor = Cursor::start(log.id());
     cursor.advance(&TopicPartition::first("shop.public.t"), 4);
-    let (answer, moved) = oneshot::channel();
+    let (answer, moved) = tokio::sync::oneshot::channel();
     second.commands.send(Command::Reset(cursor, answer)).await.expect("it listens");
     moved.await.expect("an answer").expect("moved");
     second.wait_for(&target, &[0, 1, 2, 3, 4, 4]).await;

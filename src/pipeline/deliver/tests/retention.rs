@@ -22,6 +22,7 @@ fn unreachable(log: &Arc<Embedded>) -> Deliver {
         mapping: Mapping::default(),
         batched: false,
         policy: ErrorPolicy { retries_max: None, dead_letter: false },
+        eraser: None,
         dead_letters: DeadLetters::open(None).unwrap(),
         status: Arc::default(),
         commands: mpsc::channel(1).1,
