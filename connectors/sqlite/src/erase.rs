@@ -5,7 +5,7 @@
 //! text `7 ` for the number 7).
 #![deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
-use connector_api::erasure::{Action, Constant, Erased, Step};
+use connector_api::erasure::{Constant, Erased, Step};
 use connector_api::{Result, Value};
 use connector_sql::erase::{
     At, Codes, Column, Finder, Limits, Link, Place, Search, Set, Sought, Statement, Table, Tables, doing,
@@ -20,8 +20,8 @@ use crate::dialect::Lite;
 use crate::error::{Context, from_rusqlite};
 
 /// What a delete leaves in a SQLite file, for people who read a certificate.
-pub const REMAINS: &str = "SQLite overwrites deleted rows with zeros (secure_delete) and the write-ahead log is emptied \
-     after the erasure, so that the database file, its -wal and its -shm hold none of the values. What remains is outside of \
+pub const REMAINS: &str = "SQLite overwrites deleted rows with zeros (secure_delete); after the erasure the write-ahead log \
+     is emptied and the unused parts of the tables' pages are overwritten, so that the database file, its -wal and its -shm hold none of the values. What remains is outside of \
      the file: blocks that the file system freed earlier, snapshots and backups of the file; they go when the disk \
      overwrites them and when the backups expire.";
 
@@ -193,6 +193,8 @@ pub fn act(connection: &Connection, step: &Step) -> Result<Erased> {
     let done = connection.execute(&sql, params_from_iter(values));
     let rows = done.map_err(|error| refused(step, from_rusqlite(error, doing(step))))?;
     forget_samples(connection, step)?;
+    let unscrubbed = "INSERT OR IGNORE INTO _millstream_unscrubbed VALUES (?1)";
+    connection.execute(unscrubbed, [&step.table]).context(doing(step))?;
     let left = search.left()?.map_or(Ok(0), |left| count(connection, step, left))?;
     Ok(Erased { rows: rows as u64, left })
 }
@@ -214,9 +216,6 @@ fn count(connection: &Connection, step: &Step, statement: Statement<Stored>) -> 
 /// ANALYZE keeps values of indexed columns as samples for the planner: those of a table that was changed here go, and the
 /// next ANALYZE takes new ones.
 fn forget_samples(connection: &Connection, step: &Step) -> Result<()> {
-    if step.action == Action::Keep {
-        return Ok(());
-    }
     for samples in ["sqlite_stat4", "sqlite_stat3"] {
         let known = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)";
         if connection.query_row(known, [samples], |row| row.get::<_, bool>(0)).context(doing(step))? {

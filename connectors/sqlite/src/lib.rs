@@ -21,6 +21,7 @@ mod plan;
 mod pragmas;
 mod read;
 mod rows;
+mod scrub;
 mod sink;
 mod sql;
 mod statement;

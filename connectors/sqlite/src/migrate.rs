@@ -14,8 +14,8 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         version: 2,
-        name: "overwrites",
-        sql: include_str!("../../../migrations/sqlite/0002_overwrites.sql"),
+        name: "erasure",
+        sql: include_str!("../../../migrations/sqlite/0002_erasure.sql"),
     },
 ];
 

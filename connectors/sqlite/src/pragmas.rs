@@ -1,10 +1,9 @@
 //! The settings of the connection, in one place.
 
-use std::path::Path;
 use std::time::Duration;
 
 use connector_api::Result;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use crate::error::from_rusqlite;
 use crate::options::Options;
@@ -39,30 +38,6 @@ pub fn configure(connection: &Connection, options: &Options) -> Result<Option<St
         connection.pragma_update(None, name, value).map_err(failed)?;
     }
     Ok((!mode.eq_ignore_ascii_case("wal")).then_some(mode))
-}
-
-/// Empties the write-ahead log, which holds pages as they were. False while a reader or a writer is at work; nobody is waited
-/// for, because the next try comes soon.
-pub fn truncate_wal(connection: &Connection, path: &Path) -> Result<bool> {
-    let failed = |error| from_rusqlite(error, "empty write-ahead log");
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    if std::fs::metadata(wal).is_ok_and(|facts| facts.len() == 0) {
-        return Ok(true);
-    }
-    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
-    // The first column says that it was busy; without a write-ahead log it is not.
-    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    match busy {
-        Ok(busy) => Ok(!busy),
-        Err(error) if is_busy(&error) => Ok(false),
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// What is worth doing when the sink closes: statistics for the planner, and the WAL into the database as far as

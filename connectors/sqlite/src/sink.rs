@@ -15,6 +15,7 @@ use crate::migrate::{migrate, remember_overwrites};
 use crate::options::Options;
 use crate::plan::{Basis, Plan};
 use crate::pragmas;
+use crate::scrub;
 use crate::statement::{Database, StatementId};
 
 /// Applies changes to one SQLite file. Several sinks may share a file: each has its own cursor, told apart by name.
@@ -25,7 +26,7 @@ pub struct Sqlite {
     /// `None` before the first use, and after a failure that leaves the connection in doubt.
     session: Option<Session>,
     notices: Vec<String>,
-    /// The write-ahead log may hold what was erased.
+    /// Pages may hold bytes of what was erased; after a start the file knows.
     unscrubbed: bool,
 }
 
@@ -132,17 +133,15 @@ impl Sqlite {
             return Ok(Scrubbed::Done);
         }
         let path = self.options.path.clone();
-        let session = self.open()?;
-        if session.database.in_transaction() {
+        let connection = self.open()?.database.connection();
+        if !connection.is_autocommit() {
             return Ok(Scrubbed::Later("a transaction of the sink itself is open".to_owned()));
         }
-        match pragmas::truncate_wal(session.database.connection(), &path)? {
-            true => {
-                self.unscrubbed = false;
-                Ok(Scrubbed::Done)
-            }
-            false => Ok(Scrubbed::Later("a reader holds the write-ahead log".to_owned())),
+        if scrub::is_due(connection)? && !scrub::scrub(&path)? {
+            return Ok(Scrubbed::Later("a reader holds the write-ahead log".to_owned()));
         }
+        self.unscrubbed = false;
+        Ok(Scrubbed::Done)
     }
 
     fn rolled_back(&mut self) {
@@ -230,8 +229,7 @@ impl Sink for Sqlite {
         Box::pin(async move { self.erased(erasure) })
     }
 
-    /// Empties the write-ahead log, which holds pages from before. A sink that has erased nothing since the last time does
-    /// nothing; one that has just started may have crashed before.
+    /// Empties the write-ahead log and cleans the pages of the tables that were erased in ([`scrub`]).
     fn scrub(&mut self) -> BoxFuture<'_, Result<Scrubbed>> {
         Box::pin(async move { self.scrubbed() })
     }

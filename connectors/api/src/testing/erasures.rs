@@ -21,7 +21,14 @@ pub async fn suite(subject: &mut dyn Subject) {
 pub fn table(name: &str, kinds: &[ValueKind]) -> Table {
     let letters = ["a", "b", "c", "d"].into_iter().zip(kinds);
     let columns = [("id", &ValueKind::Int)].into_iter().chain(letters);
-    Table::new(name, columns.map(|(name, kind)| super::feed::column(name, *kind)).collect(), &[0])
+    let column = |(name, kind): (&str, &ValueKind)| {
+        let mut column = super::feed::column(name, *kind);
+        if *kind == ValueKind::Int {
+            column.type_name = "bigint".to_owned();
+        }
+        column
+    };
+    Table::new(name, columns.map(column).collect(), &[0])
 }
 
 /// Rows whose column equals the value.
