@@ -103,6 +103,7 @@ impl Judge for Keys {
         _: Encoding,
         _: Option<&Arc<Schema>>,
         record: &Record<'_>,
+        _: u64,
     ) -> Result<Verdict> {
         let goes = record.key.is_some_and(|key| self.0.contains(key));
         Ok(if goes { Verdict::Drop } else { Verdict::Keep })
