@@ -137,6 +137,11 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 }
                 Erasures::Show { case, output } => erase::show(&config, &case, output.json).await?,
                 Erasures::Certificate { case, html } => erase::certificate(&config, &case, html).await?,
+                Erasures::Audit { output } => {
+                    if !erase::audit(&config, output.json)? {
+                        return Ok(ExitCode::from(FOUND));
+                    }
+                }
                 Erasures::Verify { .. } => {}
             }
         }

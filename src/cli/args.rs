@@ -340,6 +340,14 @@ pub enum Erasures {
         #[arg(long)]
         html: bool,
     },
+    /// Checks the ledger itself: every link of its chain, and that cases and receipts agree with it
+    ///
+    /// Ends with 3 when something was changed.
+    Audit {
+        /// How it is printed.
+        #[command(flatten)]
+        output: Output,
+    },
     /// Checks a certificate: signature, chain, completeness; needs no configuration and no service
     ///
     /// Ends with 3 when something is wrong with it.
@@ -410,6 +418,7 @@ mod tests {
             "erasures c.yaml list --state overdue --json",
             "erasures c.yaml show er-1",
             "erasures c.yaml certificate er-1 --html",
+            "erasures c.yaml audit --json",
             "erasures verify certificate.json --json",
             "subject c.yaml users 7 --export",
             "schema",

@@ -149,6 +149,28 @@ pub async fn certificate(config: &Config, id: &str, html: bool) -> Result<()> {
     Ok(())
 }
 
+/// Checks the ledger, beside a running service or without one; true when nothing was changed.
+///
+/// # Errors
+/// When the state database cannot be read.
+pub fn audit(config: &Config, json: bool) -> Result<bool> {
+    let ledger = offline(config)?.ledger;
+    let (broken, head) = (ledger.chain_ok()?.err(), ledger.head()?);
+    let why = broken.map(|broken| broken.to_string());
+    match (json, &why) {
+        (true, _) => {
+            let shown = serde_json::json!({"whole": why.is_none(), "entries": head.seq, "broken": why});
+            println!("{}", super::pretty(&shown)?);
+        }
+        (false, None) => println!("the ledger is whole: {} entries", head.seq),
+        (false, Some(why)) => {
+            println!("THE LEDGER WAS CHANGED: {why}");
+            eprintln!("keep state.db as evidence, and compare it with a backup");
+        }
+    }
+    Ok(why.is_none())
+}
+
 /// What is held of a person.
 ///
 /// # Errors

@@ -313,7 +313,7 @@ fn receipt(open: &Open, subject: &Subject) -> Receipt {
             columns,
             rows: *rows,
             left: 0,
-            reason: None,
+            reason: rule.and_then(|rule| rule.reason.clone()),
         }
     };
     Receipt {
