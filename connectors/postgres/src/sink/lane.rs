@@ -19,7 +19,6 @@ use super::form::List;
 use super::options::Options;
 use super::plans::Plans;
 use super::session::{Answer, Session};
-use super::sql::Verb;
 use super::statements::Statement;
 use super::write::{Sent, Writer, absent};
 use crate::error::ServerError;
