@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod erase;
 mod evolve;
 mod failure;
 mod fixture;

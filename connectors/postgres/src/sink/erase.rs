@@ -109,8 +109,10 @@ pub(super) async fn unreadable(
         let (value, declared) = (literal(&text), &facts.declared);
         let cast = format!("CAST({value} AS {declared})");
         // An explicit cast cuts a text where an assignment is an error.
-        let sql =
-            format!("SELECT NOT {} OR rtrim({}) = rtrim({value})", facts.is_text(), shown(facts, &cast));
+        let sql = match facts.is_text() {
+            true => format!("SELECT rtrim({}) = rtrim({value})", shown(facts, &cast)),
+            false => format!("SELECT {cast} IS NOT NULL"),
+        };
         let answer = session.simple(&sql).await?;
         let why = match &answer.failed {
             Some(error) => {

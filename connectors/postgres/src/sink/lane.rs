@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod erasing;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -14,15 +15,14 @@ use super::connect::{self, Locks};
 use super::cursor::CursorStore;
 use super::dialect::Sql;
 use super::evolve::Basis;
-use super::failure::failed;
 use super::form::List;
 use super::options::Options;
 use super::plans::Plans;
 use super::session::{Answer, Session};
-use super::sql::Verb;
 use super::statements::Statement;
 use super::write::{Sent, Writer, absent};
 use crate::error::ServerError;
+use words::commit_failed;
 
 static BEGIN: LazyLock<Statement> =
     LazyLock::new(|| Statement::plain("BEGIN ISOLATION LEVEL READ COMMITTED"));
@@ -437,42 +437,6 @@ impl Lane {
             session.close().await;
         }
     }
-
-    #[cold]
-    fn word(&self, sent: Sent, error: &ServerError) -> Error {
-        let plan = sent.plan().and_then(|at| self.plans.get(at));
-        let context = plan.map_or_else(|| "apply changes".to_owned(), super::plan::Plan::context);
-        if error.code == "23502" && matches!(sent, Sent::Done(_, Verb::Fill | Verb::Move(false))) {
-            return failed(
-                format!(
-                    "{context}: the update leaves values out (unchanged large values), and its row is not in the table"
-                ),
-                error,
-            );
-        }
-        let made = failed(context, error);
-        match (error.code.as_str(), plan) {
-            ("42501", Some(plan)) if made.kind() == Kind::Config => made.with_remedy(format!(
-                "GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO the role in `url`;",
-                super::names::qualified(&self.shared.options.schema, &plan.target.table)
-            )),
-            _ => made,
-        }
-    }
-
-    /// An update that leaves values out, of a row that is not there, is worth knowing.
-    fn tell_filled(&mut self, sent: &[Sent], answer: &Answer) {
-        for (sent, done) in sent.iter().zip(&answer.done) {
-            let Sent::Done(at, Verb::Fill | Verb::Move(false)) = *sent else { continue };
-            let Some(plan) = self.plans.get_mut(at).filter(|_| done.rows > 0) else { continue };
-            if plan.tell_filled() {
-                self.notices.push(format!(
-                    "table {:?}: an update left values out and its row was not there; it was inserted without them",
-                    plan.target.table
-                ));
-            }
-        }
-    }
 }
 
 async fn write_steps(writer: &mut Writer<'_>, plans: &mut Plans, steps: &[Step<'_>]) -> Result<()> {
@@ -501,15 +465,4 @@ fn stopped(sent: &[Sent], answer: &Answer) -> Option<Stopped> {
         return Some(Stopped::Server(at, error.clone()));
     }
     sent.iter().zip(&answer.done).find_map(|(sent, done)| absent(*sent, done.rows)).map(Stopped::Row)
-}
-
-/// Foreign keys that are checked at the end: no single change is to blame.
-fn commit_failed(error: &ServerError) -> Error {
-    let made = failed("commit transaction", error);
-    match made.kind() {
-        Kind::Data => Error::config(made.to_string()).with_remedy(
-            "map every table that the target's foreign keys refer to, or drop the constraint, or set replica: true for this sink",
-        ),
-        _ => made,
-    }
 }
