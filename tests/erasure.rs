@@ -3,4 +3,5 @@
 mod back;
 mod everywhere;
 mod kills;
+mod kinds;
 mod person;

@@ -2,7 +2,7 @@
 //! SQLite. All on real servers, each read by its own client.
 
 mod copies;
-mod fan;
+pub mod fan;
 mod kills;
 mod late;
 mod load;

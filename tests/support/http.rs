@@ -41,3 +41,23 @@ pub fn metric(config: &Path, name: &str) -> Option<f64> {
 pub fn status(config: &Path) -> Option<serde_json::Value> {
     serde_json::from_str(&get(config, "/api/status")?.1).ok()
 }
+
+/// `POST PATH` with a body of JSON: status and body; `None` while nothing answers.
+pub fn post(config: &Path, path: &str, json: &str) -> Option<(u16, String)> {
+    let address = address(config);
+    let mut stream = TcpStream::connect(&address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set a timeout");
+    let length = json.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{json}"
+    )
+    .ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
