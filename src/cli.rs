@@ -56,12 +56,7 @@ pub fn main(args: Args) -> ExitCode {
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
     let settings = Settings::load()?;
-    let load = |path: &ConfigPath| {
-        Config::load(&path.path, &settings).map_err(|error| {
-            eprintln!("{}", error.render(io::stderr().is_terminal()));
-            Error::config(format!("{} in the configuration", plural(error.count(), "error")))
-        })
-    };
+    let load = |path: &ConfigPath| load(path, &settings);
     match command {
         Command::Run { config, until_caught_up } => {
             let config = load(&config)?;
@@ -115,9 +110,24 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
                 return Ok(ExitCode::from(FOUND));
             }
         }
+        command @ (Command::Erase { .. } | Command::Erasures { .. } | Command::Subject { .. }) => {
+            return about_people(command, &settings).await;
+        }
+        Command::Log { action: LogAction::Inspect { path, verify, output } } => {
+            inspect::inspect(&path, verify, output.json)?;
+        }
+        Command::Schema => piped(schema::print(io::stdout().lock()))?,
+        Command::Completions { shell } => piped(completions::print(shell, io::stdout().lock()))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `erase`, `erasures` and `subject`.
+async fn about_people(command: Command, settings: &Settings) -> Result<ExitCode> {
+    match command {
         Command::Erase { config, subject, key, wait, timeout, delete_at_source, output } => {
             let how = erase::How { wait, timeout, delete_at_source, json: output.json };
-            if !erase::erase(&load(&config)?, &subject, &key, how).await? {
+            if !erase::erase(&load(&config, settings)?, &subject, &key, how).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -130,7 +140,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             let path = config.ok_or_else(|| {
                 Error::config("which configuration?").with_remedy("millstream erasures CONFIG list")
             })?;
-            let config = load(&ConfigPath { path })?;
+            let config = load(&ConfigPath { path }, settings)?;
             match action {
                 Erasures::List { subject, state, output } => {
                     erase::list(&config, subject, state, output.json).await?;
@@ -146,15 +156,18 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             }
         }
         Command::Subject { config, subject, key, export } => {
-            erase::subject(&load(&config)?, &subject, &key, export).await?;
+            erase::subject(&load(&config, settings)?, &subject, &key, export).await?;
         }
-        Command::Log { action: LogAction::Inspect { path, verify, output } } => {
-            inspect::inspect(&path, verify, output.json)?;
-        }
-        Command::Schema => piped(schema::print(io::stdout().lock()))?,
-        Command::Completions { shell } => piped(completions::print(shell, io::stdout().lock()))?,
+        _ => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn load(path: &ConfigPath, settings: &Settings) -> Result<Config> {
+    Config::load(&path.path, settings).map_err(|error| {
+        eprintln!("{}", error.render(io::stderr().is_terminal()));
+        Error::config(format!("{} in the configuration", plural(error.count(), "error")))
+    })
 }
 
 /// `millstream schema | head`: the reader has what it wanted.

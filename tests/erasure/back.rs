@@ -1,6 +1,7 @@
 //! The fence (I11): no way leads back for an erased person, except the person's own.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -8,105 +9,134 @@ use rusqlite::Connection;
 
 use super::everywhere::{cases, complete, shop};
 use super::person::{Person, found, insert};
-use crate::support::command::{millstream, millstream_fed};
+use crate::support::command::{Said, millstream, millstream_fed};
 use crate::support::http;
-use crate::support::shop::PATIENCE;
+use crate::support::process::Millstream;
+use crate::support::shop::{PATIENCE, Shop};
 use crate::support::sqlite;
 
 const PEOPLE: i64 = 300;
 
+/// A shop whose copies are there, and a letter that waits for person 9.
+struct Stage {
+    shop: Shop,
+    config: PathBuf,
+    running: Millstream,
+    billing: PathBuf,
+}
+
+impl Stage {
+    fn set() -> Stage {
+        let (shop, config) = shop("erasure-back", PEOPLE);
+        let (billing, search) = (shop.dir.join("billing.db"), shop.dir.join("search.db"));
+        let mut running = shop.run(&config);
+        running.wait_until("the copies are there", PATIENCE, || {
+            sqlite::value(&billing, "SELECT count(*) FROM invoices") == Some(PEOPLE.to_string())
+                && sqlite::value(&search, "SELECT count(*) FROM people") == Some(PEOPLE.to_string())
+        });
+        // A target that refuses one person's row: what happens to it waits as a dead letter.
+        Connection::open(&billing)
+            .and_then(|target| {
+                target.execute_batch(
+                    "CREATE TRIGGER picky BEFORE UPDATE ON customers WHEN new.id = 9 AND new.phone = 'refused'
+                     BEGIN SELECT RAISE(ABORT, 'refused'); END",
+                )
+            })
+            .expect("make a trigger");
+        shop.sql.execute("UPDATE users SET phone = 'refused' WHERE id = 9");
+        running.wait_until("a dead letter is there", PATIENCE, || letters(&config) == Some(1.0));
+        running.stop(PATIENCE);
+        fs::copy(&billing, shop.dir.join("old.db")).expect("keep an old copy");
+        let running = shop.run(&config);
+        Stage { shop, config, running, billing }
+    }
+
+    fn say(&self, args: &[&str]) -> Said {
+        let path = self.config.to_str().expect("UTF-8");
+        let args: Vec<_> = args.iter().map(|arg| if *arg == "CONFIG" { path } else { arg }).collect();
+        millstream(self.shop.dir.path(), &args)
+    }
+
+    /// Whether a person is a customer, as text.
+    fn customers(&self, id: i64) -> String {
+        let sql = format!("SELECT count(*) FROM customers WHERE id = {id}");
+        sqlite::value(&self.billing, &sql).unwrap_or_default()
+    }
+
+    fn are_gone(&self) {
+        let places: Vec<_> = ["data", "billing.db", "billing.db-wal", "search.db", "search.db-wal"]
+            .iter()
+            .map(|place| self.shop.dir.join(place))
+            .collect();
+        for id in [8, 9] {
+            assert_eq!(self.customers(id), "0");
+            let orders = format!("SELECT count(*) FROM orders WHERE user_id = {id}");
+            assert_eq!(sqlite::value(&self.billing, &orders).as_deref(), Some("0"));
+            assert_eq!(found(&places, &Person::new(id)), Vec::<String>::new());
+        }
+    }
+
+    /// Waits until everything committed so far has come to billing.
+    fn catch_up(&mut self, mark: &str) {
+        self.shop.sql.execute(&format!("UPDATE users SET phone = '{mark}' WHERE id = 1"));
+        let billing = self.billing.clone();
+        self.running.wait_until("it has caught up", PATIENCE, || {
+            sqlite::value(&billing, "SELECT phone FROM customers WHERE id = 1").as_deref() == Some(mark)
+        });
+    }
+}
+
+fn letters(config: &Path) -> Option<f64> {
+    http::metric(config, "millstream_sink_dead_letters{sink=\"billing\"}")
+}
+
 #[test]
 fn no_replay_repair_letter_or_old_copy_brings_a_person_back() {
-    let (shop, config) = shop("erasure-back", PEOPLE);
-    let path = config.to_str().expect("UTF-8");
-    let say = |args: &[&str]| {
-        let args: Vec<_> = args.iter().map(|arg| if *arg == "CONFIG" { path } else { arg }).collect();
-        millstream(shop.dir.path(), &args)
-    };
-    let (billing, search) = (shop.dir.join("billing.db"), shop.dir.join("search.db"));
-    let customers =
-        |id: i64| sqlite::value(&billing, &format!("SELECT count(*) FROM customers WHERE id = {id}"));
-    let mut running = shop.run(&config);
-    running.wait_until("the copies are there", PATIENCE, || {
-        sqlite::value(&billing, "SELECT count(*) FROM invoices") == Some(PEOPLE.to_string())
-            && sqlite::value(&search, "SELECT count(*) FROM people") == Some(PEOPLE.to_string())
-    });
-    // A target that refuses one person's row: what happens to it waits as a dead letter.
-    Connection::open(&billing)
-        .and_then(|target| {
-            target.execute_batch(
-                "CREATE TRIGGER picky BEFORE UPDATE ON customers WHEN new.id = 9 AND new.phone = 'refused'
-                 BEGIN SELECT RAISE(ABORT, 'refused'); END",
-            )
-        })
-        .expect("make a trigger");
-    shop.sql.execute("UPDATE users SET phone = 'refused' WHERE id = 9");
-    let letters = || http::metric(&config, "millstream_sink_dead_letters{sink=\"billing\"}");
-    running.wait_until("a dead letter is there", PATIENCE, || letters() == Some(1.0));
-    running.stop(PATIENCE);
-    fs::copy(&billing, shop.dir.join("old.db")).expect("keep an old copy");
-    running = shop.run(&config);
-
+    let mut stage = Stage::set();
     // Person 8 is erased while its row is still in the source: nobody deletes it there.
-    let asked =
-        millstream_fed(shop.dir.path(), &["erase", path, "users", "-", "--wait", "--json"], "8\n").expect(0);
-    assert_eq!(asked.json()["state"], "completed");
-    let again = say(&["erase", "CONFIG", "users", "8", "--json"]).expect(0).json();
-    assert_eq!(again["case"], asked.json()["id"], "asking twice is one case");
-    shop.sql.execute("DELETE FROM users WHERE id = 9");
-    cases(&shop, &config, complete(2));
-    assert_eq!((customers(8).as_deref(), customers(9).as_deref()), (Some("0"), Some("0")));
-    assert_eq!(letters(), Some(0.0), "the letter went with its person");
-    let places: Vec<_> = ["data", "billing.db", "billing.db-wal", "search.db", "search.db-wal"]
-        .iter()
-        .map(|place| shop.dir.join(place))
-        .collect();
-    for id in [8, 9] {
-        assert_eq!(found(&places, &Person::new(id)), Vec::<String>::new());
-    }
+    let path = stage.config.to_str().expect("UTF-8").to_owned();
+    let args = ["erase", &path, "users", "-", "--wait", "--json"];
+    let asked = millstream_fed(stage.shop.dir.path(), &args, "8\n").expect(0).json();
+    assert_eq!(asked["state"], "completed");
+    let again = stage.say(&["erase", "CONFIG", "users", "8", "--json"]).expect(0).json();
+    assert_eq!(again["case"], asked["id"], "asking twice is one case");
+    stage.shop.sql.execute("DELETE FROM users WHERE id = 9");
+    cases(&stage.shop, &stage.config, complete(2));
+    assert_eq!(letters(&stage.config), Some(0.0), "the letter went with its person");
+    stage.are_gone();
 
-    // An update at the source, and the orders of the person.
-    shop.sql.execute(
+    // An update at the source, and of the person's orders.
+    stage.shop.sql.execute(
         "UPDATE users SET phone = '+8' WHERE id = 8; UPDATE orders SET item = 'x' WHERE user_id = 8",
     );
-    // A repair reads the source again.
-    say(&["verify", "CONFIG", "billing", "--table", "customers", "--repair"]);
-    // A replay of everything that the log holds.
-    say(&["offsets", "CONFIG", "reset", "billing", "--to", "earliest"]).expect(0);
-    say(&["dead-letters", "CONFIG", "retry", "billing", "--all"]);
-    shop.sql.execute("UPDATE users SET phone = 'last' WHERE id = 1");
-    let last =
-        || sqlite::value(&billing, "SELECT phone FROM customers WHERE id = 1").as_deref() == Some("last");
-    running.wait_until("the replay is over", PATIENCE, last);
-    for id in [8, 9] {
-        assert_eq!(customers(id).as_deref(), Some("0"));
-        assert_eq!(found(&places, &Person::new(id)), Vec::<String>::new());
-        let orders = format!("SELECT count(*) FROM orders WHERE user_id = {id}");
-        assert_eq!(sqlite::value(&billing, &orders).as_deref(), Some("0"));
-    }
-    assert!(http::metric(&config, "millstream_erasures_kept_out_total").is_some_and(|count| count > 0.0));
+    // A repair reads the source again; a replay gives everything that the log holds.
+    stage.say(&["verify", "CONFIG", "billing", "--table", "customers", "--repair"]);
+    stage.say(&["offsets", "CONFIG", "reset", "billing", "--to", "earliest"]).expect(0);
+    stage.say(&["dead-letters", "CONFIG", "retry", "billing", "--all"]);
+    stage.catch_up("replayed");
+    stage.are_gone();
+    let kept_out = http::metric(&stage.config, "millstream_erasures_kept_out_total");
+    assert!(kept_out.is_some_and(|count| count > 0.0), "{kept_out:?}");
 
     // A copy from before, put back from a backup.
-    running.stop(PATIENCE);
+    stage.running.stop(PATIENCE);
     for file in ["billing.db-wal", "billing.db-shm"] {
-        let _ = fs::remove_file(shop.dir.join(file));
+        let _ = fs::remove_file(stage.shop.dir.join(file));
     }
-    fs::copy(shop.dir.join("old.db"), &billing).expect("put the old copy back");
-    assert_eq!(customers(8).as_deref(), Some("1"), "the old copy has them");
-    running = shop.run(&config);
-    running.wait_until("the old copy is as it should be", PATIENCE, || {
-        last() && customers(8).as_deref() == Some("0")
-    });
-    assert_eq!(customers(9).as_deref(), Some("0"));
+    fs::copy(stage.shop.dir.join("old.db"), &stage.billing).expect("put the old copy back");
+    assert_eq!(stage.customers(8), "1", "the old copy has them");
+    stage.running = stage.shop.run(&stage.config);
+    stage.catch_up("restored");
+    assert_eq!((stage.customers(8), stage.customers(9)), ("0".to_owned(), "0".to_owned()));
 
-    // A new copy of the source: the slot is gone, and so is what the log knew of the position.
-    insert(&shop.sql, 9);
-    running.wait_until("the person's own way back", PATIENCE, || customers(9).as_deref() == Some("1"));
-    assert_eq!(customers(8).as_deref(), Some("0"));
-    shop.sql.execute("DELETE FROM users WHERE id = 9");
-    cases(&shop, &config, complete(3));
-    assert_eq!(customers(9).as_deref(), Some("0"));
-    running.stop(PATIENCE);
+    // The person's own way back, and out again.
+    insert(&stage.shop.sql, 9);
+    stage.catch_up("back");
+    assert_eq!((stage.customers(8), stage.customers(9)), ("0".to_owned(), "1".to_owned()));
+    stage.shop.sql.execute("DELETE FROM users WHERE id = 9");
+    cases(&stage.shop, &stage.config, complete(3));
+    assert_eq!(stage.customers(9), "0");
+    stage.running.stop(PATIENCE);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
+use serde_json::Value as Json;
+
 use super::everywhere::{cases, equal, shop};
 use super::person::{Person, found};
 use crate::support::command::millstream;
@@ -14,6 +16,20 @@ use crate::support::sqlite;
 
 const KILLS: u64 = 60;
 const PEOPLE: i64 = 3_000;
+
+/// Every target gave one receipt, which is true.
+fn is_whole(case: &Json) {
+    let targets = case["targets"].as_array().expect("targets");
+    let names: Vec<_> = targets.iter().map(|target| target["target"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["billing", "log", "search"], "{case}");
+    for target in targets {
+        assert_eq!(target["state"], "final", "{case}");
+        assert_eq!(target["receipt"]["verified"], true, "{case}");
+    }
+    // The invoice was set exactly once, and the receipt that says so was not lost to a repetition.
+    let steps = targets[0]["receipt"]["steps"].as_array().expect("steps");
+    assert_eq!(steps[0]["rows"], 1, "{case}");
+}
 
 #[test]
 fn killed_at_any_moment_every_case_ends_once_and_whole() {
@@ -45,24 +61,12 @@ fn killed_at_any_moment_every_case_ends_once_and_whole() {
         running.kill();
         running = shop.run(&config);
     }
-    let done = |cases: &[serde_json::Value]| {
-        cases.len() == gone.len() && cases.iter().all(|case| case["state"] == "completed")
-    };
+    let done =
+        |cases: &[Json]| cases.len() == gone.len() && cases.iter().all(|case| case["state"] == "completed");
     let cases = cases(&shop, &config, done);
     let hashes: BTreeSet<_> = cases.iter().map(|case| case["key_hash"].to_string()).collect();
     assert_eq!(hashes.len(), gone.len(), "one case each");
-    for case in &cases {
-        let targets = case["targets"].as_array().expect("targets");
-        let names: Vec<_> = targets.iter().map(|target| target["target"].as_str().expect("a name")).collect();
-        assert_eq!(names, ["billing", "log", "search"], "{case}");
-        for target in targets {
-            assert_eq!(target["state"], "final", "{case}");
-            assert_eq!(target["receipt"]["verified"], true, "{case}");
-        }
-        // The invoice was set exactly once, and the receipt that says so was not lost to a repetition.
-        let steps = targets[0]["receipt"]["steps"].as_array().expect("steps");
-        assert_eq!(steps[0]["rows"], 1, "{case}");
-    }
+    cases.iter().for_each(is_whole);
     let billing = shop.dir.join("billing.db");
     let places: Vec<_> = ["data", "billing.db", "billing.db-wal", "search.db", "search.db-wal"]
         .iter()

@@ -102,7 +102,14 @@ impl Postgres {
         self.lanes.iter_mut().for_each(Lane::detach);
         let Shared { name, options, locks, .. } = &*self.shared;
         let mut session = connect::open(options).await?;
-        locks.take_over(&mut session).await?;
+        if let Err(held) = locks.take_over(&mut session).await {
+            // Waiting helps nobody where the other process writes what another log holds.
+            let store = CursorStore::open(&mut session, &options.schema, name.clone()).await;
+            if let (Ok(store), Some(log)) = (store, self.log) {
+                store.cursor(log)?;
+            }
+            return Err(held);
+        }
         migrate::migrate(&mut session, &options.schema).await?;
         let cursor = CursorStore::open(&mut session, &options.schema, name.clone()).await?;
         let known =

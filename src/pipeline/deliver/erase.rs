@@ -159,15 +159,12 @@ impl Session<'_> {
         case: &str,
         done: &[connector_api::erasure::Erased],
     ) -> Result<()> {
-        let steps = subject.steps(&self.deliver.name).iter().zip(done);
-        match steps.into_iter().find(|(_, erased)| erased.left > 0) {
-            None => Ok(()),
-            Some((rule, erased)) => Err(Error::config(format!(
-                "erase case {case}: {} rows of table {:?} are still there afterwards",
-                erased.left, rule.table
-            ))
-            .with_remedy("look for a trigger of the target that brings them back")),
-        }
+        let Some(at) = done.iter().position(|erased| erased.left > 0) else { return Ok(()) };
+        let rule = subject.steps(&self.deliver.name).get(at);
+        let table = rule.map(|rule| format!(" of table {:?}", rule.table)).unwrap_or_default();
+        let left = done.get(at).map_or(0, |erased| erased.left);
+        Err(Error::config(format!("erase case {case}: {left} rows{table} are still there afterwards"))
+            .with_remedy("look for a trigger of the target that brings them back"))
     }
 
     /// Letters of the subject must not bring its rows back (I11).
