@@ -31,8 +31,10 @@ impl Stage {
         let (billing, search) = (shop.dir.join("billing.db"), shop.dir.join("search.db"));
         let mut running = shop.run(&config);
         running.wait_until("the copies are there", PATIENCE, || {
-            sqlite::value(&billing, "SELECT count(*) FROM invoices") == Some(PEOPLE.to_string())
-                && sqlite::value(&search, "SELECT count(*) FROM people") == Some(PEOPLE.to_string())
+            let all = |file, table| {
+                sqlite::value(file, &format!("SELECT count(*) FROM {table}")) == Some(PEOPLE.to_string())
+            };
+            all(&billing, "customers") && all(&billing, "invoices") && all(&search, "people")
         });
         // A target that refuses one person's row: what happens to it waits as a dead letter.
         Connection::open(&billing)

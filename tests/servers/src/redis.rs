@@ -4,6 +4,7 @@
 //! before each answer. It ends and its files go when the value is dropped, and also when the test process dies.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -66,12 +67,20 @@ impl Redis {
         let mut process = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         let lifeline = process.stdin.take().expect("stdin is a pipe");
         let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while !self.answers() {
             let ended = process.try_wait().expect("look at the server").is_some();
             assert!(!ended && Instant::now() < deadline, "Redis did not start:\n{}", self.log());
             sleep(Duration::from_millis(5));
         }
         self.server = Some((process, lifeline));
+    }
+
+    /// Whether it serves: one that still reads its append-only file refuses everything.
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut answer = [0; 5];
+        let asked = stream.write_all(b"PING\r\n").and_then(|()| stream.read_exact(&mut answer));
+        asked.is_ok() && answer == *b"+PONG"
     }
 
     /// Kills the server.
