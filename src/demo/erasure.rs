@@ -202,7 +202,7 @@ fn certified(demo: &Demo, case: &CaseView) -> Result<()> {
         "the certificate ({} bytes, signed) is valid, and holds nothing personal; with one digit changed it is refused:",
         text.len()
     ));
-    String::from_utf8_lossy(&verified.stdout).lines().for_each(|line| println!("      {line}"));
+    String::from_utf8_lossy(&verified.stdout).lines().for_each(|line| println!("      {}", line.trim_end()));
     Ok(())
 }
 
@@ -259,14 +259,14 @@ fn person(id: i64) -> Vec<String> {
 }
 
 /// The files below a folder that hold one of these as bytes, each with the first one.
-fn traces<'t>(directory: &Path, traces: &'t [String]) -> BTreeMap<PathBuf, &'t str> {
+fn traces(directory: &Path, traces: &[String]) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     for file in every_file(directory) {
         // A segment may be gone by now.
         let bytes = fs::read(&file).unwrap_or_default();
         let holds = |trace: &&String| bytes.windows(trace.len()).any(|window| window == trace.as_bytes());
         if let Some(trace) = traces.iter().find(holds) {
-            found.insert(file, &**trace);
+            found.insert(file, trace.clone());
         }
     }
     found
@@ -280,7 +280,7 @@ fn every_file(place: &Path) -> Vec<PathBuf> {
     entries.flatten().flat_map(|entry| every_file(&entry.path())).collect()
 }
 
-fn files(found: &BTreeMap<PathBuf, &str>) -> String {
+fn files(found: &BTreeMap<PathBuf, String>) -> String {
     let names = found.keys().filter_map(|file| file.file_name()?.to_str());
     format!("{} files: {}", found.len(), names.collect::<Vec<_>>().join(", "))
 }

@@ -1,7 +1,7 @@
 //! A fourth service, behind a webhook: it knows who can be notified, in memory, and forgets whom it is told to forget.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
