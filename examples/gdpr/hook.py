@@ -36,6 +36,10 @@ class Hook(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def do_HEAD(self):
+        self.send_response(204)
+        self.end_headers()
+
     def log_message(self, *_):
         pass
 
