@@ -42,7 +42,8 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_example_is_taken() {
-    let examples = files("examples", "yaml");
+    let mut examples = files("examples", "yaml");
+    examples.extend(files("examples/gdpr", "yaml"));
     assert!(examples.len() >= 6, "{examples:?}");
     examples.iter().for_each(|example| takes(&example.display().to_string(), example));
 }

@@ -13,6 +13,7 @@ use clap::{Parser, ValueEnum};
 mod contest;
 mod copy;
 mod drain;
+mod erasure;
 mod huge;
 mod idle;
 mod isolation;
@@ -82,6 +83,8 @@ pub enum Part {
     Webhook,
     /// One sink stalled, and what another one notices of it.
     Isolation,
+    /// Persons who leave: one by one under load, and many in one transaction.
+    Erasure,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -174,6 +177,9 @@ fn into_sinks(options: &Options, subject: Option<&Path>) -> Result<(), measure::
     }
     if let Some(subject) = subject.filter(|_| options.wants(Part::Isolation)) {
         isolation::measure(options, subject)?;
+    }
+    if options.wants(Part::Erasure) {
+        erasure::measure(options, subject)?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::event::{CASES, Event, Opened, RECEIPTS};
 use super::fence::Gate;
-use super::ledger::{Arrival, Completion, Ledger};
+use super::ledger::{Arrival, Case, Completion, Ledger};
 use super::matcher::Place;
 use super::purge::{Counts, Wanted, purge};
 use super::receipt::{Done, LOG, Receipt};
@@ -33,10 +33,14 @@ const READ_BYTES: usize = 1 << 20;
 /// How long the log waits for sinks before it is purged for the first time: most have their receipts by then, and one pass
 /// serves for all.
 const GRACE: Duration = Duration::from_secs(5);
-/// Between two passes there is at least so many times the duration of the last one.
+/// Between two passes, and between two long looks, there is at least so many times the duration of the last one.
 const REST: u32 = 4;
 /// How often cases are looked for whose absence is to be looked at again.
 const RECHECK_EVERY: Duration = Duration::from_secs(60);
+/// A look at the open cases that takes no longer may be followed by the next one at once.
+const SHORT: Duration = Duration::from_millis(25);
+/// Cases whose receipts are published in one write.
+const PUBLISH_MAX: usize = 250;
 /// Cases of one pass.
 const PASS_MAX: usize = 10_000;
 /// What purging the log leaves, for certificates.
@@ -86,19 +90,25 @@ struct AtWork {
     /// Looking whether absence holds.
     recheck: Option<JoinHandle<Result<()>>>,
     recheck_at: Instant,
+    /// No look at the open cases before this moment.
+    look_from: Instant,
 }
+
+/// The cases that are not complete, as the ledger has them.
+type Standing = BTreeMap<String, Case>;
 
 impl Desk {
     /// Works until stopped. A failure is looked at again a second later.
     pub async fn run(self, mut until: Shutdown) {
-        let (bell, rest_until) = (self.bell.clone(), Instant::now());
+        let (bell, now) = (self.bell.clone(), Instant::now());
         let mut work = AtWork {
             desk: self,
             open: BTreeMap::new(),
             pass: None,
-            rest_until,
+            rest_until: now,
+            look_from: now,
             recheck: None,
-            recheck_at: rest_until,
+            recheck_at: now,
         };
         let mut reader: Option<Box<dyn LogReader>> = None;
         while !until.is_requested() {
@@ -186,8 +196,17 @@ impl AtWork {
 
     async fn advance(&mut self) -> Result<()> {
         self.end_pass().await?;
-        self.begin_pass()?;
-        self.close().await?;
+        let begun = Instant::now();
+        if !self.open.is_empty() && begun >= self.look_from {
+            let standing = self.desk.ledger.open_cases(usize::MAX)?;
+            let standing = standing.into_iter().map(|case| (case.id.clone(), case)).collect();
+            let took = begun.elapsed();
+            if took > SHORT {
+                self.look_from = Instant::now() + took * REST;
+            }
+            self.begin_pass(&standing);
+            self.close(&standing).await?;
+        }
         self.recheck().await
     }
 
@@ -235,9 +254,9 @@ impl AtWork {
     }
 
     /// Begins a pass when one is worth it.
-    fn begin_pass(&mut self) -> Result<()> {
+    fn begin_pass(&mut self, standing: &Standing) {
         if self.pass.is_some() || Instant::now() < self.rest_until {
-            return Ok(());
+            return;
         }
         let groups = self.desk.log.groups();
         let mut wanted = Vec::new();
@@ -247,10 +266,8 @@ impl AtWork {
             if subject.log != LogRule::Purge {
                 continue;
             }
-            let missing: BTreeSet<String> = match self.desk.ledger.case(case)? {
-                Some(known) => known.missing().map(str::to_owned).collect(),
-                None => continue,
-            };
+            let Some(known) = standing.get(case) else { continue };
+            let missing: BTreeSet<_> = known.missing().collect();
             if !missing.contains(LOG) {
                 continue;
             }
@@ -264,35 +281,31 @@ impl AtWork {
             }
         }
         if !worth {
-            return Ok(());
+            return;
         }
         let cases = wanted.iter().map(|(case, wanted)| (case.clone(), wanted.passed)).collect();
         let (log, gate) = (self.desk.log.clone(), self.desk.gate.clone());
         let wanted: Vec<_> = wanted.into_iter().map(|(_, wanted)| wanted).collect();
         let task = tokio::spawn(async move { purge(&*log, &gate.rules, &gate.secret, &wanted).await });
         self.pass = Some(Pass { task, cases, begun: Instant::now() });
-        Ok(())
     }
 
     /// Closes the cases whose receipts are all there.
-    async fn close(&mut self) -> Result<()> {
-        let mut closed = Vec::new();
-        for case in self.open.keys() {
-            let Some(known) = self.desk.ledger.case(case)? else { continue };
-            if known.missing().next().is_some() {
-                continue;
-            }
+    async fn close(&mut self, standing: &Standing) -> Result<()> {
+        self.open.retain(|case, _| standing.contains_key(case));
+        let known = self.open.keys().filter_map(|case| standing.get(case));
+        let ready: Vec<&Case> = known.filter(|case| case.missing().next().is_none()).collect();
+        for ready in ready.chunks(PUBLISH_MAX) {
             // Published before the case is complete: a crash in between publishes them again, and loses none.
-            publish(&*self.desk.log, known.receipts()).await?;
-            match self.desk.ledger.complete(case, now_us())? {
-                Completion::Waits(_) => continue,
-                Completion::Now => info!(case, "erasure complete: every receipt is there"),
-                Completion::Before => {}
+            publish(&*self.desk.log, ready.iter().flat_map(|case| case.receipts())).await?;
+            for case in ready {
+                match self.desk.ledger.complete(&case.id, now_us())? {
+                    Completion::Waits(_) => continue,
+                    Completion::Now => info!(case = case.id, "erasure complete: every receipt is there"),
+                    Completion::Before => {}
+                }
+                self.open.remove(&case.id);
             }
-            closed.push(case.clone());
-        }
-        for case in closed {
-            self.open.remove(&case);
         }
         Ok(())
     }

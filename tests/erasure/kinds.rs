@@ -35,6 +35,22 @@ fn left(fan: &Fan, kind: Kind, id: i64) -> String {
     }
 }
 
+/// A system that needs time says so, and confirms later.
+fn confirmed_later(fan: &Fan) {
+    fan.hook.set(Mood { status: Some(202), ..Mood::default() });
+    fan.shop.sql.execute("DELETE FROM users WHERE id = 43");
+    let waits = |cases: &[serde_json::Value]| {
+        cases.len() == 2 && cases[0]["waits_for"] == serde_json::json!(["hook", "log"])
+    };
+    let open = cases(&fan.shop, &fan.config, waits);
+    let path = format!("/api/erasures/{}/receipts/hook", open[0]["id"].as_str().expect("an id"));
+    let wrong = http::post(&fan.config, &path, r#"{"left": 3}"#).expect("an answer");
+    assert_eq!(wrong.0, 400, "{wrong:?}");
+    let right = http::post(&fan.config, &path, r#"{"rows": 5, "by": "ticket 17"}"#).expect("an answer");
+    assert_eq!(right, (200, "{\"count\":1}".to_owned()));
+    cases(&fan.shop, &fan.config, |cases| cases.iter().all(|case| case["state"] == "completed"));
+}
+
 #[test]
 fn a_person_leaves_every_kind_of_target() {
     let Some(fan) = Fan::new("erasure") else { return };
@@ -99,19 +115,7 @@ fn a_person_leaves_every_kind_of_target() {
     assert_eq!(told.len(), 1);
     assert_eq!(told[0]["case"], found[0]["id"]);
 
-    // A system that needs time says so, and confirms later.
-    fan.hook.set(Mood { status: Some(202), ..Mood::default() });
-    fan.shop.sql.execute("DELETE FROM users WHERE id = 43");
-    let waits = |cases: &[serde_json::Value]| {
-        cases.len() == 2 && cases[0]["waits_for"] == serde_json::json!(["hook", "log"])
-    };
-    let open = cases(&fan.shop, &fan.config, waits);
-    let path = format!("/api/erasures/{}/receipts/hook", open[0]["id"].as_str().expect("an id"));
-    let wrong = http::post(&fan.config, &path, r#"{"left": 3}"#).expect("an answer");
-    assert_eq!(wrong.0, 400, "{wrong:?}");
-    let right = http::post(&fan.config, &path, r#"{"rows": 5, "by": "ticket 17"}"#).expect("an answer");
-    assert_eq!(right, (200, "{\"count\":1}".to_owned()));
-    cases(&fan.shop, &fan.config, |cases| cases.iter().all(|case| case["state"] == "completed"));
+    confirmed_later(&fan);
     millstream(fan.shop.dir.path(), &["erasures", config, "audit"]).expect(0).prints(&["whole"]);
     running.stop(PATIENCE);
 }

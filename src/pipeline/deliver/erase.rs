@@ -16,7 +16,7 @@ use super::Session;
 use crate::erasure::cascade;
 use crate::erasure::event::{CASES, Event, Opened};
 use crate::erasure::fence::Gate;
-use crate::erasure::ledger::Ledger;
+use crate::erasure::ledger::{Arrival, Ledger};
 use crate::erasure::matcher::{Fate, Matcher};
 use crate::erasure::receipt::{Done, Receipt};
 use crate::erasure::rules::Subject;
@@ -25,6 +25,8 @@ use crate::pipeline::status::now_us;
 
 /// How long until bytes that a reader of the target still holds are looked for again.
 const SCRUB_EVERY: Duration = Duration::from_secs(1);
+/// Receipts that become final in one write of the ledger; others who need the state database have their turn in between.
+const FINISH_MAX: usize = 500;
 /// No record of a sink's letters stands behind the case that it meets.
 const EVERYTHING: (u64, u32) = (u64::MAX, u32::MAX);
 
@@ -50,6 +52,8 @@ pub fn cases() -> TopicPartition {
 /// What is under way.
 #[derive(Default)]
 pub(super) struct Erasing {
+    /// Receipts of the delivery at hand, not in the ledger yet.
+    fresh: Vec<Receipt>,
     /// Cases carried out since the last commit.
     open: Vec<String>,
     /// Committed, and not known to be gone under the rows too.
@@ -91,8 +95,10 @@ impl Session<'_> {
             && delivery.sections.iter().any(|section| &*section.topic.topic == CASES)
     }
 
-    /// Applies a delivery with cases in it: what stands before a case reaches the target before it.
+    /// Applies a delivery with cases in it: what stands before a case reaches the target before it. The ledger is written
+    /// once before them and once after them: each write is a wait for the disk.
     pub(super) async fn apply_with_cases(&mut self, delivery: &Delivery) -> Result<()> {
+        self.follow(delivery)?;
         for delivered in delivery.records() {
             let delivered = delivered?;
             if &*delivered.section.topic.topic != CASES {
@@ -104,6 +110,38 @@ impl Session<'_> {
                 self.erase(&opened, delivered.record.offset).await?;
             }
         }
+        self.prepare()
+    }
+
+    /// Idempotent: the ledger may not have followed the log to here yet, and a target that is told may confirm at once.
+    fn follow(&self, delivery: &Delivery) -> Result<()> {
+        let Some(eraser) = &self.deliver.eraser else { return Ok(()) };
+        let mut arrivals = Vec::new();
+        for delivered in delivery.records() {
+            let delivered = delivered?;
+            if &*delivered.section.topic.topic != CASES {
+                continue;
+            }
+            let Event::Opened(opened) = Event::decode(delivered.record.value)? else { continue };
+            let subject = eraser.gate.rules.subject(&opened.subject);
+            if let Some(subject) = subject.filter(|subject| subject.concerns(&self.deliver.name)) {
+                let due = subject.due_targets();
+                arrivals.push(Arrival { offset: delivered.record.offset, opened, due });
+            }
+        }
+        if !arrivals.is_empty() {
+            eraser.ledger.opened_all(&arrivals)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the receipts of a delivery durable, before the commit that carries what they say (I3).
+    fn prepare(&mut self) -> Result<()> {
+        let fresh = std::mem::take(&mut self.erasing.fresh);
+        if let (Some(eraser), false) = (&self.deliver.eraser, fresh.is_empty()) {
+            eraser.ledger.prepare_all(&fresh)?;
+        }
+        self.erasing.open.extend(fresh.into_iter().map(|receipt| receipt.case));
         Ok(())
     }
 
@@ -121,8 +159,6 @@ impl Session<'_> {
         let key = Value::decode(&mut connector_api::reader::Reader::new(&plain));
         self.forget_letters(&eraser, opened, key)?;
         let erasure = cascade::erasure(subject, &name, case, key, &opened.key_hash)?;
-        // Idempotent: the ledger may not have followed the log to here yet.
-        eraser.ledger.opened(offset, opened, &subject.due_targets())?;
         match self.sink.erase(&erasure).await? {
             Outcome::Awaited => {
                 info!(sink = %name, case, "the target takes the erasure over, and confirms later")
@@ -134,7 +170,7 @@ impl Session<'_> {
                     [] => done.into_iter().map(Done::told).collect(),
                     rules => rules.iter().zip(done).map(|(rule, erased)| Done::of(rule, erased)).collect(),
                 };
-                eraser.ledger.prepare(&Receipt {
+                self.erasing.fresh.push(Receipt {
                     case: case.clone(),
                     target: name.to_string(),
                     kind: eraser.kind.to_owned(),
@@ -144,8 +180,7 @@ impl Session<'_> {
                     at_us: now_us(),
                     remains: Some(eraser.remains.to_owned()),
                     confirmed_by: None,
-                })?;
-                self.erasing.open.push(case.clone());
+                });
             }
         }
         self.group.since.get_or_insert_with(Instant::now);
@@ -220,8 +255,10 @@ impl Session<'_> {
         }
         self.erasing.scrub_at = None;
         self.deliver.status.lock().unscrubbed = None;
-        for case in std::mem::take(&mut self.erasing.unscrubbed) {
-            eraser.ledger.finish(&case, &self.deliver.name, now_us())?;
+        let cases = std::mem::take(&mut self.erasing.unscrubbed);
+        let cases: Vec<_> = cases.iter().map(String::as_str).collect();
+        for cases in cases.chunks(FINISH_MAX) {
+            eraser.ledger.finish_all(&self.deliver.name, cases, now_us())?;
         }
         eraser.bell.notify_one();
         Ok(())
