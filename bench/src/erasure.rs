@@ -298,7 +298,8 @@ fn print(counts: &Counts, load: &str, rounds: &[Round]) {
         report::load()
     );
     println!("| ms from the commit of the delete | p50 | p90 | p99 | max |\n| --- | --- | --- | --- | --- |");
-    let parts: [(&str, fn(&Round) -> &Vec<f64>); 2] = [
+    type Times = fn(&Round) -> &Vec<f64>;
+    let parts: [(&str, Times); 2] = [
         ("the last sink's receipt is final", |round| &round.receipts),
         ("the case is complete, the log purged", |round| &round.cases),
     ];
