@@ -132,9 +132,8 @@ async fn about_people(command: Command, settings: &Settings) -> Result<ExitCode>
             }
         }
         Command::Erasures { action: Erasures::Verify { file, fingerprint, output }, .. } => {
-            if !erasures::verify_file(&file, fingerprint.as_deref(), output.json)? {
-                return Ok(ExitCode::from(FOUND));
-            }
+            let valid = erasures::verify_file(&file, fingerprint.as_deref(), output.json)?;
+            return Ok(if valid { ExitCode::SUCCESS } else { ExitCode::from(FOUND) });
         }
         Command::Erasures { config, action } => {
             let path = config.ok_or_else(|| {

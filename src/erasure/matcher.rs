@@ -57,6 +57,9 @@ struct Look {
     action: Action,
 }
 
+/// By the addresses of topic and shape, which are held, so that no address can come to mean another.
+type Looks = HashMap<(usize, usize), (Arc<str>, Arc<Schema>, Vec<Look>)>;
+
 /// Finds the records of a set of subjects.
 pub struct Matcher {
     rules: Arc<Rules>,
@@ -64,7 +67,7 @@ pub struct Matcher {
     wanted: HashMap<(usize, usize, KeyHash), Wanted>,
     /// Rows that a wanted subject's records were about, by topic and record key.
     rows: HashMap<Arc<str>, HashMap<Vec<u8>, Wanted>>,
-    looks: HashMap<(usize, usize), (Arc<str>, Arc<Schema>, Vec<Look>)>,
+    looks: Looks,
     topics: HashSet<Arc<str>>,
 }
 
@@ -135,7 +138,7 @@ impl Matcher {
         let change = Change::decode(record, schema)?;
         let rules = self.rules.clone();
         let mut former = Vec::new();
-        for look in looks(&mut self.looks, &rules, &topic.topic, schema)? {
+        for look in looks(&mut self.looks, &rules, &topic.topic, schema) {
             let Some(subject) = rules.subjects.get(look.subject) else { continue };
             let Some(wanted) = find(&self.wanted, &self.secret, look, subject, &change, at)? else {
                 continue;
@@ -173,7 +176,7 @@ impl Matcher {
     ) -> Result<bool> {
         let change = Change::decode(record, schema)?;
         let rules = self.rules.clone();
-        for look in looks(&mut self.looks, &rules, &topic.topic, schema)? {
+        for look in looks(&mut self.looks, &rules, &topic.topic, schema) {
             let Some(subject) = rules.subjects.get(look.subject) else { continue };
             if find(&self.wanted, &self.secret, look, subject, &change, at)?.is_some() {
                 return Ok(true);
@@ -196,7 +199,7 @@ impl Matcher {
         let change = Change::decode(record, schema)?;
         let rules = self.rules.clone();
         let mut fate = Fate::Stays;
-        for look in looks(&mut self.looks, &rules, &topic.topic, schema)? {
+        for look in looks(&mut self.looks, &rules, &topic.topic, schema) {
             let Some(subject) = rules.subjects.get(look.subject) else { continue };
             let found = find(&self.wanted, &self.secret, look, subject, &change, at)?;
             let silent = || is_silent(look, &change).then(|| row(&self.rows, topic, &record, at)).flatten();
@@ -309,14 +312,9 @@ fn with_marks(change: &Change<'_>, schema: &Schema, marks: &[(String, Mark)], ha
     Ok(value)
 }
 
-fn looks<'l>(
-    known: &'l mut HashMap<(usize, usize), (Arc<str>, Arc<Schema>, Vec<Look>)>,
-    rules: &Rules,
-    topic: &Arc<str>,
-    schema: &Arc<Schema>,
-) -> Result<&'l [Look]> {
+fn looks<'l>(known: &'l mut Looks, rules: &Rules, topic: &Arc<str>, schema: &Arc<Schema>) -> &'l [Look] {
     let address = (topic.as_ptr() as usize, Arc::as_ptr(schema) as usize);
-    if !known.contains_key(&address) {
+    let made = known.entry(address).or_insert_with(|| {
         let mut looks = Vec::new();
         for (at, subject) in rules.subjects.iter().enumerate() {
             for rule in subject.topics.iter().filter(|rule| rule.topic == *topic) {
@@ -326,7 +324,7 @@ fn looks<'l>(
                 looks.push(Look { subject: at, own, reader, action: rule.action.clone() });
             }
         }
-        known.insert(address, (topic.clone(), schema.clone(), looks));
-    }
-    Ok(known.get(&address).map_or(&[], |(_, _, looks)| looks))
+        (topic.clone(), schema.clone(), looks)
+    });
+    &made.2
 }

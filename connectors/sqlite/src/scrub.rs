@@ -120,7 +120,8 @@ fn unused(page: &[u8], number: i64, usable: usize) -> Option<Vec<std::ops::Range
     if cells > content || content > usable {
         return None;
     }
-    let mut ranges = vec![cells..content];
+    let mut ranges = Vec::new();
+    ranges.push(cells..content);
     let mut block = word(start + 1)?;
     while block != 0 {
         let (next, size) = (word(block)?, word(block + 2)?);
