@@ -25,6 +25,7 @@ def take(event):
 
 class Hook(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1    # head and body in one packet: two would wait for each other
 
     def do_POST(self):
         events = json.loads(self.rfile.read(int(self.headers["content-length"])))
