@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::config::{Apply, Config, Engine, Retry};
 use crate::erasure::event::CASES;
 use crate::erasure::fence::Gate;
+use crate::erasure::receipt::LOG;
 use crate::erasure::{Erasures, rules::Rules};
 use crate::log::{Log, Memory, Subscription, TopicStatus, embedded};
 use crate::pipeline::capture::{self, Capture};
@@ -27,6 +28,8 @@ use crate::state::State as Database;
 const CLEAN_EVERY: Duration = Duration::from_secs(30);
 /// How often a run that ends looks whether it is done.
 const CAUGHT_UP_EVERY: Duration = Duration::from_millis(5);
+/// How long a run that ends waits for the log to be purged; what is left goes at the next run.
+const PURGE_PATIENCE: Duration = Duration::from_secs(300);
 /// Commands that may wait for a source or a sink.
 const COMMANDS_MAX: usize = 8;
 
@@ -221,7 +224,19 @@ impl Service {
         while !self.sinks_have(&ends)? {
             tokio::time::sleep(CAUGHT_UP_EVERY).await;
         }
+        // A service that never runs for longer purges its log before it ends.
+        let patience = Instant::now() + PURGE_PATIENCE;
+        while self.log_holds_erased()? && Instant::now() < patience {
+            tokio::time::sleep(10 * CAUGHT_UP_EVERY).await;
+        }
         Ok(())
+    }
+
+    /// Whether an erasure waits for the log and for nothing else.
+    fn log_holds_erased(&self) -> Result<bool> {
+        let Some(erasures) = &self.erasures else { return Ok(false) };
+        let open = erasures.ledger.open_cases(usize::MAX)?;
+        Ok(open.iter().any(|case| case.missing().eq([LOG])))
     }
 
     fn sources_caught_up(&self) -> Result<bool> {
