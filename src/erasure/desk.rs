@@ -35,8 +35,8 @@ const READ_BYTES: usize = 1 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 /// Between two passes, and between two long looks, there is at least so many times the duration of the last one.
 const REST: u32 = 4;
-/// How often cases are looked for whose absence is to be looked at again.
-const RECHECK_EVERY: Duration = Duration::from_secs(60);
+/// How often, at most and at least, cases are looked for whose absence is to be looked at again.
+const RECHECK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A look at the open cases that takes no longer may be followed by the next one at once.
 const SHORT: Duration = Duration::from_millis(25);
 /// Cases whose receipts are published in one write.
@@ -213,7 +213,10 @@ impl AtWork {
     /// Looks at complete cases that are due, beside everything else.
     async fn recheck(&mut self) -> Result<()> {
         if let Some(task) = self.recheck.take_if(|task| task.is_finished()) {
-            self.recheck_at = Instant::now() + RECHECK_EVERY;
+            let kinds = &self.desk.gate.rules.subjects;
+            let shortest = kinds.iter().filter_map(|kind| kind.verify_every).min();
+            let (least, most) = RECHECK_EVERY;
+            self.recheck_at = Instant::now() + shortest.unwrap_or(most).clamp(least, most);
             return task
                 .await
                 .map_err(|error| Error::transient("look whether erasures hold").caused_by(error))?;

@@ -171,3 +171,37 @@ fn a_sink_that_is_down_erases_when_it_is_back_and_the_log_does_not_wait() {
     assert_eq!(found(&places, &Person::new(7)), Vec::<String>::new());
     running.stop(PATIENCE);
 }
+
+#[test]
+fn a_row_that_somebody_brings_back_is_found_and_goes_again() {
+    let (shop, config) = shop("erasure-again", PEOPLE);
+    let yaml = fs::read_to_string(&config).expect("read the configuration");
+    let kind = "subject: {topic: shop.public.users, key: id}\n";
+    let strict = format!("{kind}    verify_every: 1s\n    overdue: not_ready\n");
+    fs::write(&config, yaml.replace(kind, &strict)).expect("write it");
+    let path = config.to_str().expect("UTF-8");
+    let search = shop.dir.join("search.db");
+    let mut running = shop.run(&config);
+    running.wait_until("the copies are there", PATIENCE, || {
+        let all = |file: &str, table: &str| {
+            sqlite::value(&shop.dir.join(file), &format!("SELECT count(*) FROM {table}"))
+                == Some(PEOPLE.to_string())
+        };
+        all("search.db", "people") && all("billing.db", "invoices") && all("billing.db", "customers")
+    });
+    shop.sql.execute("DELETE FROM users WHERE id = 7");
+    cases(&shop, &config, complete(1));
+    // Another program writes the person into the target again.
+    let other = Connection::open(&search).expect("open the target");
+    other.busy_timeout(Duration::from_secs(10)).expect("wait for the sink");
+    other.execute("INSERT INTO people(id, email) VALUES (7, 'back@post.example')", []).expect("write a row");
+    cases(&shop, &config, |cases| cases[0]["state"] == "violated");
+    let (code, why) = http::get(&config, "/readyz").expect("an answer");
+    assert!(code == 503 && why.contains("does not hold any more"), "{code} {why}");
+    assert_eq!(http::metric(&config, "millstream_erasures_violated"), Some(1.0));
+    // Asked for again, it is the same case, and holds again.
+    millstream(shop.dir.path(), &["erase", path, "users", "7"]).expect(0);
+    cases(&shop, &config, complete(1));
+    assert_eq!(sqlite::value(&search, "SELECT count(*) FROM people WHERE id = 7").as_deref(), Some("0"));
+    running.stop(PATIENCE);
+}
