@@ -345,8 +345,10 @@ impl Session<'_> {
         self.sink.commit(&self.cursor).await?;
         self.deliver.log.commit_group(&self.deliver.name, &self.cursor)?;
         self.backoff.reset();
+        // Before the cursor is seen to have moved: whoever waits for the sink finds its receipts.
+        self.erased().await?;
         self.committed();
-        self.erased().await
+        Ok(())
     }
 
     fn committed(&mut self) {
