@@ -39,8 +39,8 @@ const REST: u32 = 4;
 const RECHECK_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// A look at the open cases that takes no longer may be followed by the next one at once.
 const SHORT: Duration = Duration::from_millis(25);
-/// Cases whose receipts are published in one write.
-const PUBLISH_MAX: usize = 250;
+/// Cases that are closed in one write of the log and one of the ledger.
+const CLOSE_MAX: usize = 250;
 /// Cases of one pass.
 const PASS_MAX: usize = 10_000;
 /// What purging the log leaves, for certificates.
@@ -298,11 +298,13 @@ impl AtWork {
         self.open.retain(|case, _| standing.contains_key(case));
         let known = self.open.keys().filter_map(|case| standing.get(case));
         let ready: Vec<&Case> = known.filter(|case| case.missing().next().is_none()).collect();
-        for ready in ready.chunks(PUBLISH_MAX) {
+        for ready in ready.chunks(CLOSE_MAX) {
             // Published before the case is complete: a crash in between publishes them again, and loses none.
             publish(&*self.desk.log, ready.iter().flat_map(|case| case.receipts())).await?;
-            for case in ready {
-                match self.desk.ledger.complete(&case.id, now_us())? {
+            let ids: Vec<_> = ready.iter().map(|case| &*case.id).collect();
+            let completions = self.desk.ledger.complete_all(&ids, now_us())?;
+            for (case, completion) in ready.iter().zip(completions) {
+                match completion {
                     Completion::Waits(_) => continue,
                     Completion::Now => info!(case = case.id, "erasure complete: every receipt is there"),
                     Completion::Before => {}

@@ -146,6 +146,14 @@ impl Ledger {
         self.write(|writer| complete(writer, case, at_us))
     }
 
+    /// Completes several, in one transaction. Returns what became of each, in their order.
+    ///
+    /// # Errors
+    /// As [`Ledger::complete`].
+    pub fn complete_all(&self, cases: &[&str], at_us: i64) -> Result<Vec<Completion>> {
+        self.write(|writer| cases.iter().map(|case| complete(writer, case, at_us)).collect())
+    }
+
     /// Completes the cases whose due receipts are all final, at most `limit`. Returns which.
     ///
     /// # Errors
