@@ -333,6 +333,7 @@ fn deliver(
             ledger: erasures.ledger.clone(),
             bell: erasures.bell.clone(),
             kind: sink.connector.type_name(),
+            told: sink.connector.is_told(),
             remains: registry::remains(&sink.connector),
         })
     });

@@ -185,7 +185,7 @@ pub(super) async fn confirm(
         case: id,
         kind: connector.connector.type_name().to_owned(),
         steps: vec![Done::told(erased)],
-        verified: true,
+        verified: false,
         offset: found.offset,
         at_us: now_us(),
         remains: Some(registry::remains(&connector.connector).to_owned()),

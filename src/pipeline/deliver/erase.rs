@@ -40,6 +40,8 @@ pub struct Eraser {
     pub bell: Arc<Notify>,
     /// The type of the sink, for receipts.
     pub kind: &'static str,
+    /// The target cannot be looked into: it is told, and has its word taken.
+    pub told: bool,
     /// What a deletion leaves at such a target.
     pub remains: &'static str,
 }
@@ -175,11 +177,11 @@ impl Session<'_> {
                     target: name.to_string(),
                     kind: eraser.kind.to_owned(),
                     steps,
-                    verified: true,
+                    verified: !eraser.told,
                     offset,
                     at_us: now_us(),
                     remains: Some(eraser.remains.to_owned()),
-                    confirmed_by: None,
+                    confirmed_by: eraser.told.then(|| format!("{name}'s answer")),
                 });
             }
         }
