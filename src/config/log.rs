@@ -77,7 +77,7 @@ impl Default for Log {
             sync: Sync::Always,
             sync_interval: Span::millis(100),
             segment_size: Size::mib(128),
-            tail_cache: Size::mib(8),
+            tail_cache: Size::mib(4),
             retention: Retention::default(),
         }
     }
