@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::everywhere::{cases, complete, shop};
+use super::everywhere::{cases, complete, filled, places, shop};
 use super::person::{Person, found, insert};
 use crate::support::command::{Said, millstream, millstream_fed};
 use crate::support::http;
@@ -28,14 +28,8 @@ struct Stage {
 impl Stage {
     fn set() -> Stage {
         let (shop, config) = shop("erasure-back", PEOPLE);
-        let (billing, search) = (shop.dir.join("billing.db"), shop.dir.join("search.db"));
-        let mut running = shop.run(&config);
-        running.wait_until("the copies are there", PATIENCE, || {
-            let all = |file, table| {
-                sqlite::value(file, &format!("SELECT count(*) FROM {table}")) == Some(PEOPLE.to_string())
-            };
-            all(&billing, "customers") && all(&billing, "invoices") && all(&search, "people")
-        });
+        let billing = shop.dir.join("billing.db");
+        let mut running = filled(&shop, &config, PEOPLE);
         // A target that refuses one person's row: what happens to it waits as a dead letter.
         Connection::open(&billing)
             .and_then(|target| {
@@ -66,10 +60,7 @@ impl Stage {
     }
 
     fn are_gone(&self) {
-        let places: Vec<_> = ["data", "billing.db", "billing.db-wal", "search.db", "search.db-wal"]
-            .iter()
-            .map(|place| self.shop.dir.join(place))
-            .collect();
+        let places = places(&self.shop);
         for id in [8, 9] {
             assert_eq!(self.customers(id), "0");
             let orders = format!("SELECT count(*) FROM orders WHERE user_id = {id}");
@@ -145,12 +136,7 @@ fn no_replay_repair_letter_or_old_copy_brings_a_person_back() {
 fn a_sink_that_is_down_erases_when_it_is_back_and_the_log_does_not_wait() {
     let (shop, config) = shop("erasure-down", PEOPLE);
     let search = shop.dir.join("search.db");
-    let mut running = shop.run(&config);
-    running.wait_until("the copies are there", PATIENCE, || {
-        sqlite::value(&search, "SELECT count(*) FROM people") == Some(PEOPLE.to_string())
-            && sqlite::value(&shop.dir.join("billing.db"), "SELECT count(*) FROM invoices")
-                == Some(PEOPLE.to_string())
-    });
+    let mut running = filled(&shop, &config, PEOPLE);
     let holder = Connection::open(&search).expect("open the target");
     holder.execute_batch("BEGIN IMMEDIATE").expect("hold the target");
     shop.sql.execute("DELETE FROM users WHERE id = 7");
@@ -181,14 +167,7 @@ fn a_row_that_somebody_brings_back_is_found_and_goes_again() {
     fs::write(&config, yaml.replace(kind, &strict)).expect("write it");
     let path = config.to_str().expect("UTF-8");
     let search = shop.dir.join("search.db");
-    let mut running = shop.run(&config);
-    running.wait_until("the copies are there", PATIENCE, || {
-        let all = |file: &str, table: &str| {
-            sqlite::value(&shop.dir.join(file), &format!("SELECT count(*) FROM {table}"))
-                == Some(PEOPLE.to_string())
-        };
-        all("search.db", "people") && all("billing.db", "invoices") && all("billing.db", "customers")
-    });
+    let mut running = filled(&shop, &config, PEOPLE);
     shop.sql.execute("DELETE FROM users WHERE id = 7");
     cases(&shop, &config, complete(1));
     // Another program writes the person into the target again.

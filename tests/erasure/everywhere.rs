@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::person::{Person, found, insert, settle};
 use crate::support::command::{millstream, until_caught_up};
+use crate::support::process::Millstream;
 use crate::support::shop::{PATIENCE, Shop};
 use crate::support::sqlite;
 
@@ -43,6 +44,28 @@ pub fn shop(name: &str, people: i64) -> (Shop, PathBuf) {
     (shop, config)
 }
 
+/// Runs until every table of every copy has these many people's rows.
+pub fn filled(shop: &Shop, config: &Path, people: i64) -> Millstream {
+    let mut running = shop.run(config);
+    let all = |file: &str, table: &str, rows: i64| {
+        sqlite::value(&shop.dir.join(file), &format!("SELECT count(*) FROM {table}"))
+            == Some(rows.to_string())
+    };
+    running.wait_until("the copies are there", PATIENCE, || {
+        all("billing.db", "customers", people)
+            && all("billing.db", "orders", 2 * people)
+            && all("billing.db", "invoices", people)
+            && all("search.db", "people", people)
+    });
+    running
+}
+
+/// Everything that may hold bytes of a person, beside the source.
+pub fn places(shop: &Shop) -> Vec<PathBuf> {
+    let names = ["data", "billing.db", "billing.db-wal", "search.db", "search.db-wal"];
+    names.iter().map(|name| shop.dir.join(name)).collect()
+}
+
 /// Asks until a case is as wanted.
 pub fn cases(shop: &Shop, config: &Path, wanted: impl Fn(&[Json]) -> bool) -> Vec<Json> {
     let begun = std::time::Instant::now();
@@ -75,15 +98,9 @@ pub fn equal(shop: &Shop, sql: &str, target: &Path, table: &str) {
 #[test]
 fn a_deleted_person_leaves_every_copy_and_the_log() {
     let (shop, config) = shop("erasure", PEOPLE);
-    let mut running = shop.run(&config);
+    let mut running = filled(&shop, &config, PEOPLE);
     let count = |file: &str, sql: &str| sqlite::value(&shop.dir.join(file), sql);
-    let all = Some(PEOPLE.to_string());
-    running.wait_until("the copies are there", PATIENCE, || {
-        count("billing.db", "SELECT count(*) FROM invoices") == all
-            && count("search.db", "SELECT count(*) FROM people") == all
-    });
-    let places = ["data", "billing.db", "billing.db-wal", "search.db", "search.db-wal"];
-    let places: Vec<_> = places.iter().map(|place| shop.dir.join(place)).collect();
+    let places = places(&shop);
     let person = Person::new(777);
     assert!(found(&places, &person).len() >= 6, "the search finds what is there");
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use super::everywhere::{cases, equal, shop};
+use super::everywhere::{cases, equal, filled, places, shop};
 use super::person::{Person, found};
 use crate::support::command::millstream;
 use crate::support::seed::Rng;
@@ -38,12 +38,7 @@ fn killed_at_any_moment_every_case_ends_once_and_whole() {
     // Many small segments, so that a purge has many files to be killed in.
     let yaml = fs::read_to_string(&config).expect("read the configuration");
     fs::write(&config, yaml.replace("path: ./data", "path: ./data, segment_size: 64KiB")).expect("write it");
-    let mut running = shop.run(&config);
-    running.wait_until("the copies are there", PATIENCE, || {
-        let count = |file: &str, sql: &str| sqlite::value(&shop.dir.join(file), sql);
-        count("billing.db", "SELECT count(*) FROM invoices") == Some(PEOPLE.to_string())
-            && count("search.db", "SELECT count(*) FROM people") == Some(PEOPLE.to_string())
-    });
+    let mut running = filled(&shop, &config, PEOPLE);
     let mut gone = BTreeSet::new();
     for _ in 0..KILLS {
         for _ in 0..rng.in_range(1..6) {
@@ -68,10 +63,7 @@ fn killed_at_any_moment_every_case_ends_once_and_whole() {
     assert_eq!(hashes.len(), gone.len(), "one case each");
     cases.iter().for_each(is_whole);
     let billing = shop.dir.join("billing.db");
-    let places: Vec<_> = ["data", "billing.db", "billing.db-wal", "search.db", "search.db-wal"]
-        .iter()
-        .map(|place| shop.dir.join(place))
-        .collect();
+    let places = places(&shop);
     let wanted = "SELECT id, email, name, phone FROM users ORDER BY id";
     running.wait_until("the last changes are there", PATIENCE, || {
         let there = sqlite::rows(&billing, "SELECT count(*), sum(length(item)) FROM orders");
