@@ -8,10 +8,11 @@ use std::fmt;
 
 use crate::pipeline::mapping::{Mapping, Rule};
 
+mod pairs;
 mod table;
 
+pub(super) use pairs::{Read, SET, WordOrSet, serialize_set};
 pub use table::{Columns, Computed, ComputedColumn, Kind, OnDelete, SinkTable};
-pub(super) use table::{pairs, serialize_pairs};
 
 /// The keys that every sink has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -11,12 +11,11 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::forms::one_key;
-use crate::config::sink::{pairs, serialize_pairs};
+use crate::config::sink::{Read, SET, WordOrSet, serialize_set};
 use crate::erasure::rules::{Action, Mark};
 
 const DELETE: &str = "delete";
 const KEEP: &str = "keep";
-const SET: &str = "set";
 const HASH: &str = "hash";
 const KEY: &str = "key";
 
@@ -155,59 +154,22 @@ impl JsonSchema for Match {
 
 impl Serialize for Action {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        struct Marks<'a>(&'a [(String, Mark)]);
-        impl Serialize for Marks<'_> {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                serialize_pairs(self.0, to)
-            }
-        }
         match self {
             Action::Delete => to.serialize_str(DELETE),
             Action::Keep => to.serialize_str(KEEP),
-            Action::Set(marks) => one_key(to, SET, &Marks(marks)),
+            Action::Set(marks) => serialize_set(marks, to),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Action {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        struct Marks(Vec<(String, Mark)>);
-        impl<'de> Deserialize<'de> for Marks {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_map(pairs("a mapping of target columns to values")).map(Marks)
-            }
-        }
-
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Object {
-            set: Marks,
-        }
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = Action;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`delete`, `keep` or a mapping with `set`")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Action, E> {
-                match text {
-                    DELETE => Ok(Action::Delete),
-                    KEEP => Ok(Action::Keep),
-                    other => Err(E::unknown_variant(other, &[DELETE, KEEP, SET])),
-                }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Action, A::Error> {
-                let Object { set: Marks(marks) } = Object::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Action::Set(marks))
-            }
-        }
-
-        from.deserialize_any(Either)
+        let expected = "`delete`, `keep` or a mapping with `set`";
+        Ok(match WordOrSet::read(from, expected, &[DELETE, KEEP, SET])? {
+            Read::Word(KEEP) => Action::Keep,
+            Read::Word(_) => Action::Delete,
+            Read::Set(marks) => Action::Set(marks),
+        })
     }
 }
 

@@ -3,13 +3,12 @@
 use connector_api::ValueKind;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, Error, MapAccess, Visitor};
-use serde::ser::SerializeMap;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
+use super::pairs::{Read, SET, WordOrSet, pairs, serialize_pairs, serialize_set};
 use crate::pipeline::mapping::{self, Mark, Rule};
 
 /// What a sink takes from one topic, or from those that match a pattern.
@@ -165,41 +164,6 @@ pub enum OnDelete {
     Set(Vec<(String, Mark)>),
 }
 
-/// A mapping in the order of the file.
-pub(in crate::config) struct Pairs<V> {
-    expected: &'static str,
-    value: PhantomData<V>,
-}
-
-pub(in crate::config) fn pairs<V>(expected: &'static str) -> Pairs<V> {
-    Pairs { expected, value: PhantomData }
-}
-
-impl<'de, V: DeserializeOwned> Visitor<'de> for Pairs<V> {
-    type Value = Vec<(String, V)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(pairs)
-    }
-}
-
-pub(in crate::config) fn serialize_pairs<S: Serializer, V: Serialize>(
-    pairs: &[(String, V)],
-    to: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = to.serialize_map(Some(pairs.len()))?;
-    pairs.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
-    map.end()
-}
-
 impl Serialize for Columns {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         serialize_pairs(&self.0, to)
@@ -342,67 +306,25 @@ impl<'de> Deserialize<'de> for Short {
 
 const DELETE: &str = "delete";
 const IGNORE: &str = "ignore";
-const SET: &str = "set";
 
 impl Serialize for OnDelete {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        struct Marks<'a>(&'a [(String, Mark)]);
-        impl Serialize for Marks<'_> {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                serialize_pairs(self.0, to)
-            }
-        }
         match self {
             OnDelete::Delete => to.serialize_str(DELETE),
             OnDelete::Ignore => to.serialize_str(IGNORE),
-            OnDelete::Set(marks) => {
-                let mut map = to.serialize_map(Some(1))?;
-                map.serialize_entry(SET, &Marks(marks))?;
-                map.end()
-            }
+            OnDelete::Set(marks) => serialize_set(marks, to),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for OnDelete {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        struct Marks(Vec<(String, Mark)>);
-        impl<'de> Deserialize<'de> for Marks {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_map(pairs("a mapping of target columns to values")).map(Marks)
-            }
-        }
-
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Object {
-            set: Marks,
-        }
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = OnDelete;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`delete`, `ignore` or a mapping with `set`")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<OnDelete, E> {
-                match text {
-                    DELETE => Ok(OnDelete::Delete),
-                    IGNORE => Ok(OnDelete::Ignore),
-                    other => Err(E::unknown_variant(other, &[DELETE, IGNORE, SET])),
-                }
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OnDelete, A::Error> {
-                let Object { set: Marks(marks) } = Object::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(OnDelete::Set(marks))
-            }
-        }
-
-        from.deserialize_any(Either)
+        let expected = "`delete`, `ignore` or a mapping with `set`";
+        Ok(match WordOrSet::read(from, expected, &[DELETE, IGNORE, SET])? {
+            Read::Word(IGNORE) => OnDelete::Ignore,
+            Read::Word(_) => OnDelete::Delete,
+            Read::Set(marks) => OnDelete::Set(marks),
+        })
     }
 }
 
