@@ -21,6 +21,7 @@ pub mod event;
 pub mod export;
 pub mod fence;
 mod field;
+mod inquiry;
 pub mod ledger;
 pub mod matcher;
 pub mod page;
@@ -34,7 +35,7 @@ pub mod view;
 use std::path::Path;
 use std::sync::Arc;
 
-use connector_api::reader::Reader;
+use connector_api::erasure::Step;
 use connector_api::{Error, Result, Value, ValueKind};
 use tokio::sync::Notify;
 
@@ -86,8 +87,7 @@ impl Erasures {
     pub fn key(&self, log: &dyn Log, subject: &str, text: &str) -> Result<(String, Vec<u8>)> {
         let subject = fence::known(&self.gate.rules, subject)?;
         let value = field::parse_key(&subject.name, kind(log, subject)?, text)?;
-        let mut key = Vec::new();
-        value.encode(&mut key);
+        let key = Step::encode(value);
         let source = subject.topic.split('.').next().unwrap_or_default();
         Ok((source.to_owned(), key))
     }
@@ -97,7 +97,7 @@ impl Erasures {
     /// # Errors
     /// When the state database cannot be read.
     pub fn known(&self, subject: &str, key: &[u8]) -> Result<Option<ledger::Case>> {
-        let value = Value::decode(&mut Reader::new(key));
+        let value = Value::from_bytes(key);
         let hash = self.gate.secret.hash(subject, &secret::key_text(value)?);
         self.ledger.find(subject, &hash.to_string())
     }

@@ -15,7 +15,7 @@ use crate::erasure::export::{self, Export};
 use crate::erasure::page::page;
 use crate::erasure::view::CaseView;
 use crate::erasure::{Erasures, KEY_FILE};
-use crate::http::erasures::{self as api, Asked, Opened};
+use crate::http::erasures::{Asked, Opened};
 use crate::pipeline::status::now_us;
 use crate::service;
 
@@ -105,7 +105,7 @@ pub async fn list(config: &Config, subject: Option<String>, state: Option<String
             let query: Vec<_> = subject.into_iter().chain(state.map(|state| ("state", state))).collect();
             client.get("/api/erasures", &query).await?
         }
-        None => api::cases(&offline(config)?, subject, state.as_deref(), CASES_MAX)?,
+        None => offline(config)?.cases(subject, state.as_deref(), CASES_MAX)?,
     };
     println!("{}", if json { super::pretty(&cases)? } else { list_text(&cases) });
     Ok(())
@@ -118,7 +118,7 @@ pub async fn list(config: &Config, subject: Option<String>, state: Option<String
 pub async fn show(config: &Config, id: &str, json: bool) -> Result<()> {
     let case = match Client::connect(config).await? {
         Some(client) => client.get(&format!("/api/erasures/{}", segment(id)), &[]).await?,
-        None => CaseView::of(&api::case(&offline(config)?, id)?, now_us()),
+        None => CaseView::of(&offline(config)?.case(id)?, now_us()),
     };
     match json {
         true => println!("{}", super::pretty(&case)?),
@@ -136,7 +136,7 @@ pub async fn certificate(config: &Config, id: &str, html: bool) -> Result<()> {
         Some(client) => client.text(&format!("/api/erasures/{}/certificate", segment(id))).await?,
         None => {
             let log = crate::log::Embedded::open_read_only(&config.log.path)?;
-            api::certify(&offline(config)?, &crate::log::Log::id(&*log).to_string(), id)?
+            offline(config)?.certificate(&crate::log::Log::id(&*log).to_string(), id)?
         }
     };
     if !html {

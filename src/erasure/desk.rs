@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use connector_api::erasure::Erased;
 use connector_api::{
     BatchBuilder, Cursor, Delivery, Error, Event as Record, Headers, Result, TopicPartition,
 };
@@ -320,19 +321,9 @@ impl AtWork {
 fn receipt(open: &Open, subject: &Subject) -> Receipt {
     let step = |(topic, rows): (&Arc<str>, &u64)| {
         let rule = subject.topics.iter().find(|rule| rule.topic == *topic);
-        let (action, columns) = match rule.map(|rule| &rule.action) {
-            Some(Action::Set(marks)) => ("set", marks.iter().map(|(name, _)| name.clone()).collect()),
-            Some(Action::Keep) => ("keep", Vec::new()),
-            Some(Action::Delete) | None => ("delete", Vec::new()),
-        };
-        Done {
-            table: topic.to_string(),
-            action: action.to_owned(),
-            columns,
-            rows: *rows,
-            left: 0,
-            reason: rule.and_then(|rule| rule.reason.clone()),
-        }
+        let (action, reason) =
+            rule.map_or((&Action::Delete, None), |rule| (&rule.action, rule.reason.clone()));
+        Done::by(topic, action, reason, Erased { rows: *rows, left: 0 })
     };
     Receipt {
         case: open.opened.case.clone(),

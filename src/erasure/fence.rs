@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use connector_api::reader::Reader;
+use connector_api::erasure::Step;
 use connector_api::{Change, Cursor, Error, Notice, Op, Result, Schema, Seen, Value, Watch};
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use super::field;
 use super::rules::{Rules, Subject};
 use super::secret::{KeyHash, Secret, key_text};
 use crate::log::{Log, Subscription};
+use crate::pipeline::shape::address;
 use crate::pipeline::status::now_us;
 
 /// What the fence knows of one subject.
@@ -29,8 +30,9 @@ struct Erased {
     lifted: bool,
 }
 
-/// Subjects by kind, form (see [`Subject::forms`]) and keyed hash of what names them in that form.
-type Known = HashMap<(usize, usize, KeyHash), Erased>;
+/// Names a subject: its kind, a form (see [`Subject::forms`]), and the keyed hash of what names it in that form.
+type At = (usize, usize, KeyHash);
+type Known = HashMap<At, Erased>;
 
 /// How much of the log is read at a time.
 const CATCH_UP_BYTES: usize = 1 << 20;
@@ -54,7 +56,7 @@ struct State {
 }
 
 impl State {
-    fn find(&self, source: &str, at: &(usize, usize, KeyHash)) -> Option<&Erased> {
+    fn find(&self, source: &str, at: &At) -> Option<&Erased> {
         self.fresh.get(source).and_then(|fresh| fresh.get(at)).or_else(|| self.known.get(at))
     }
 
@@ -64,10 +66,13 @@ impl State {
         fresh.extend(hashes.into_iter().map(|(form, hash)| ((subject, form, hash), erased.clone())));
     }
 
-    /// What is in the log needs no second memory.
-    fn settle(&mut self, case: &str, lifted: bool) {
+    /// Takes over what stands in the log; that needs no second memory.
+    fn settle(&mut self, at: At, erased: &Erased) {
+        self.known.insert(at, erased.clone());
         for fresh in self.fresh.values_mut() {
-            fresh.retain(|_, erased| erased.case != case || erased.lifted != lifted);
+            if fresh.get(&at) == Some(erased) {
+                fresh.remove(&at);
+            }
         }
     }
 }
@@ -82,23 +87,23 @@ impl Fence {
     /// # Errors
     /// When the case was sealed with another key.
     fn follow(&self, rules: &Rules, secret: &Secret, event: &Event) -> Result<()> {
-        let name = event.subject();
-        let Some(at) = rules.subjects.iter().position(|known| known.name == name) else { return Ok(()) };
+        let Some((at, subject)) = rules.find(event.subject()) else { return Ok(()) };
         let mut state = self.lock();
         match event {
             Event::Opened(opened) => {
                 let plain = secret.unseal(&opened.case, &opened.sealed)?;
-                let value = Value::decode(&mut Reader::new(&plain));
-                let Some(subject) = rules.subjects.get(at) else { return Ok(()) };
+                let value = Value::from_bytes(&plain);
                 let erased = Erased { case: opened.case.clone(), lifted: false };
-                let hashes = hashes(secret, subject, value)?;
-                state.known.extend(hashes.into_iter().map(|(form, hash)| ((at, form, hash), erased.clone())));
-                state.settle(&opened.case, false);
+                for (form, hash) in hashes(secret, subject, value)? {
+                    state.settle((at, form, hash), &erased);
+                }
             }
             Event::Lifted(lifted) => {
-                let of_case = |erased: &&mut Erased| erased.case == lifted.case;
-                state.known.values_mut().filter(of_case).for_each(|erased| erased.lifted = true);
-                state.settle(&lifted.case, true);
+                let erased = Erased { case: lifted.case.clone(), lifted: true };
+                let of_case = state.known.iter().filter(|(_, known)| known.case == lifted.case);
+                for at in of_case.map(|(at, _)| *at).collect::<Vec<_>>() {
+                    state.settle(at, &erased);
+                }
             }
         }
         Ok(())
@@ -173,8 +178,7 @@ impl Gate {
         hash: KeyHash,
         trigger: Trigger,
     ) -> Result<Opened> {
-        let mut plain = Vec::new();
-        value.encode(&mut plain);
+        let plain = Step::encode(value);
         let (opened_us, deadline) = (now_us(), i64::try_from(subject.deadline.as_micros()));
         Ok(Opened {
             sealed: self.secret.seal(&case, &plain)?,
@@ -219,10 +223,6 @@ impl fmt::Debug for Guard {
     }
 }
 
-fn address(topic: &Arc<str>, schema: &Arc<Schema>) -> (usize, usize) {
-    (topic.as_ptr() as usize, Arc::as_ptr(schema) as usize)
-}
-
 impl Watch for Guard {
     fn wants(&mut self, topic: &Arc<str>, schema: &Arc<Schema>) -> bool {
         let rules = &self.gate.rules;
@@ -236,7 +236,7 @@ impl Watch for Guard {
 
     fn see(&mut self, topic: &Arc<str>, change: &Change<'_>) -> Result<Seen> {
         let Some(watched) = self.topics.get(&address(topic, change.schema)) else { return Ok(Seen::Keep) };
-        let looks = watched.looks.as_ref().map_err(again)?;
+        let looks = watched.looks.as_ref().map_err(Error::again)?;
         let mut seen = Seen::Keep;
         for look in looks {
             match judge(&self.gate, &self.source, look, change)? {
@@ -254,24 +254,14 @@ impl Watch for Guard {
     }
 }
 
-fn again(error: &Error) -> Error {
-    let again = Error::new(error.kind(), error.to_string());
-    match error.remedy() {
-        Some(remedy) => again.with_remedy(remedy),
-        None => again,
-    }
-}
-
-fn looks(rules: &Rules, topic: &Arc<str>, schema: &Arc<Schema>) -> Result<Vec<Look>> {
+fn looks(rules: &Rules, topic: &str, schema: &Schema) -> Result<Vec<Look>> {
     let mut looks = Vec::new();
-    for (at, subject) in rules.subjects.iter().enumerate() {
-        for rule in subject.topics.iter().filter(|rule| rule.topic == *topic) {
-            let own = rule.topic == subject.topic;
-            if own {
-                is_key(subject, schema)?;
-            }
-            looks.push(Look { subject: at, own, reader: field::Reader::new(subject, rule, schema)? });
+    for (at, subject, rule) in rules.about(topic) {
+        let own = rule.topic == subject.topic;
+        if own {
+            is_key(subject, schema)?;
         }
+        looks.push(Look { subject: at, own, reader: field::Reader::new(subject, rule, schema)? });
     }
     Ok(looks)
 }
@@ -296,7 +286,7 @@ fn is_key(subject: &Subject, schema: &Schema) -> Result<()> {
 pub(super) fn hashes(secret: &Secret, subject: &Subject, key: Value<'_>) -> Result<Vec<(usize, KeyHash)>> {
     let hash = |(form, is): (usize, &Option<&str>)| {
         let value = wanted(*is, key)?;
-        let text = key_text(Value::decode(&mut Reader::new(&value)))?;
+        let text = key_text(Value::from_bytes(&value))?;
         Ok((form, secret.hash(&subject.name, &text)))
     };
     subject.forms().iter().enumerate().map(hash).collect()
@@ -329,7 +319,7 @@ fn judge_own(
     change: &Change<'_>,
 ) -> Result<Seen> {
     let mut seen = Seen::Keep;
-    for key in own_keys(change)? {
+    for key in field::own_keys(change)? {
         let hash = gate.secret.hash(&subject.name, &key_text(key)?);
         let erased = gate.fence.lock().find(source, &(at, 0, hash)).cloned();
         let held = erased.filter(|erased| !erased.lifted);
@@ -358,13 +348,6 @@ fn judge_own(
     Ok(seen)
 }
 
-/// The subject that a row of its own topic is, and the one that it was before its key changed.
-fn own_keys<'a>(change: &Change<'a>) -> Result<Vec<Value<'a>>> {
-    let new = change.key().and_then(|key| key.values().next()).transpose()?;
-    let old = change.old_key()?.and_then(|key| key.first().copied());
-    Ok(new.into_iter().chain(old).collect())
-}
-
 fn record(event: &Event) -> Result<Notice> {
     Ok(Notice { topic: CASES.into(), key: event.case().as_bytes().to_vec(), value: event.encode()? })
 }
@@ -377,8 +360,7 @@ impl Gate {
     /// # Errors
     /// When there is no such kind of subject.
     pub fn ask(&self, source: &Arc<str>, subject: &str, value: Value<'_>, again: bool) -> Result<Asked> {
-        let rules = known(&self.rules, subject)?;
-        let at = self.rules.subjects.iter().position(|known| known.name == subject).unwrap_or_default();
+        let (at, rules) = self.rules.find(subject).ok_or_else(|| unknown(&self.rules, subject))?;
         let hash = self.secret.hash(subject, &key_text(value)?);
         // Opening twice is one case.
         let open = self.fence.lock().find(source, &(at, 0, hash)).filter(|erased| !erased.lifted).cloned();
@@ -402,12 +384,14 @@ impl Gate {
 /// # Errors
 /// [`connector_api::Kind::Config`], which names those that there are.
 pub fn known<'r>(rules: &'r Rules, subject: &str) -> Result<&'r Subject> {
-    rules.subject(subject).ok_or_else(|| {
-        let names: Vec<_> = rules.subjects.iter().map(|subject| subject.name.as_str()).collect();
-        let error = Error::config(format!("no kind of subject {subject:?}"));
-        match names.is_empty() {
-            true => error.with_remedy("describe it in the `erasure` section of the configuration"),
-            false => error.with_remedy(format!("name one of: {}", names.join(", "))),
-        }
-    })
+    rules.subject(subject).ok_or_else(|| unknown(rules, subject))
+}
+
+fn unknown(rules: &Rules, subject: &str) -> Error {
+    let names: Vec<_> = rules.subjects.iter().map(|subject| subject.name.as_str()).collect();
+    let error = Error::config(format!("no kind of subject {subject:?}"));
+    match names.is_empty() {
+        true => error.with_remedy("describe it in the `erasure` section of the configuration"),
+        false => error.with_remedy(format!("name one of: {}", names.join(", "))),
+    }
 }

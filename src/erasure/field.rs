@@ -79,6 +79,13 @@ impl Reader {
     }
 }
 
+/// The subject that a row of its own topic is, and the one that it was before its key changed.
+pub fn own_keys<'a>(change: &Change<'a>) -> Result<Vec<Value<'a>>> {
+    let new = change.key().and_then(|key| key.values().next()).transpose()?;
+    let old = change.old_key()?.and_then(|key| key.first().copied());
+    Ok(new.into_iter().chain(old).collect())
+}
+
 /// What stands in a JSON text under these keys, when it is text or a number.
 fn json_text(value: Value<'_>, path: &[String]) -> Option<String> {
     let (Value::Json(text) | Value::Text(text)) = value else { return None };

@@ -7,13 +7,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use connector_api::erasure::Step;
 use connector_api::record::{Attributes, Record};
 use connector_api::{Before, Change, Op, Result, Row, Schema, TopicPartition, Value, put_row};
 
 use super::fence::hashes;
-use super::field::Reader;
-use super::rules::{Action, Mark, Rules, Subject};
+use super::field::{self, Reader};
+use super::rules::{Action, Mark, Rules, Subject, TopicRule};
 use super::secret::{KeyHash, Secret, key_text};
+use crate::pipeline::shape::address;
 
 /// Where a record stands in the journal: number of the batch, and order in the batch.
 pub type Place = (u64, u32);
@@ -98,11 +100,8 @@ impl Matcher {
         until: Place,
         passed: bool,
     ) -> Result<()> {
-        let Some(at) = self.rules.subjects.iter().position(|known| known.name == subject) else {
-            return Ok(());
-        };
         let rules = self.rules.clone();
-        let Some(subject) = rules.subjects.get(at) else { return Ok(()) };
+        let Some((at, subject)) = rules.find(subject) else { return Ok(()) };
         let hash = self.secret.hash(&subject.name, &key_text(key)?);
         let wanted = Wanted { case: case.into(), until, hash: hash.to_string().into(), passed };
         self.add(at, subject, key, &wanted)
@@ -146,9 +145,7 @@ impl Matcher {
             if look.own
                 && let Some(old) = change.old_key()?.and_then(|old| old.first().copied())
             {
-                let mut key = Vec::new();
-                old.encode(&mut key);
-                former.push((look.subject, key, Wanted { until: at, ..wanted }));
+                former.push((look.subject, Step::encode(old), Wanted { until: at, ..wanted }));
             } else if let Some(key) = record.key
                 && !look.own
             {
@@ -157,7 +154,7 @@ impl Matcher {
         }
         for (at, key, wanted) in former {
             let Some(subject) = rules.subjects.get(at) else { continue };
-            let old = Value::decode(&mut connector_api::reader::Reader::new(&key));
+            let old = Value::from_bytes(&key);
             self.add(at, subject, old, &wanted)?;
         }
         Ok(())
@@ -237,16 +234,10 @@ fn find(
     change: &Change<'_>,
     at: Place,
 ) -> Result<Option<Wanted>> {
-    let mut texts = Vec::new();
-    if look.own {
-        let new = change.key().and_then(|key| key.values().next()).transpose()?;
-        let old = change.old_key()?.and_then(|key| key.first().copied());
-        for value in new.into_iter().chain(old) {
-            texts.push(key_text(value)?);
-        }
-    } else {
-        texts = look.reader.texts(change)?;
-    }
+    let texts: Vec<_> = match look.own {
+        true => field::own_keys(change)?.into_iter().map(key_text).collect::<Result<_>>()?,
+        false => look.reader.texts(change)?,
+    };
     let found = texts
         .into_iter()
         .find_map(|text| wanted.get(&(look.subject, look.reader.form, secret.hash(&subject.name, &text))));
@@ -313,17 +304,13 @@ fn with_marks(change: &Change<'_>, schema: &Schema, marks: &[(String, Mark)], ha
 }
 
 fn looks<'l>(known: &'l mut Looks, rules: &Rules, topic: &Arc<str>, schema: &Arc<Schema>) -> &'l [Look] {
-    let address = (topic.as_ptr() as usize, Arc::as_ptr(schema) as usize);
-    let made = known.entry(address).or_insert_with(|| {
-        let mut looks = Vec::new();
-        for (at, subject) in rules.subjects.iter().enumerate() {
-            for rule in subject.topics.iter().filter(|rule| rule.topic == *topic) {
-                let own = rule.topic == subject.topic;
-                // A shape from before the column was there holds nothing that could name a subject.
-                let Ok(reader) = Reader::new(subject, rule, schema) else { continue };
-                looks.push(Look { subject: at, own, reader, action: rule.action.clone() });
-            }
-        }
+    let made = known.entry(address(topic, schema)).or_insert_with(|| {
+        let look = |(at, subject, rule): (usize, &Subject, &TopicRule)| {
+            // A shape from before the column was there holds nothing that could name a subject.
+            let reader = Reader::new(subject, rule, schema).ok()?;
+            Some(Look { subject: at, own: rule.topic == subject.topic, reader, action: rule.action.clone() })
+        };
+        let looks = rules.about(topic).filter_map(look).collect();
         (topic.clone(), schema.clone(), looks)
     });
     &made.2

@@ -34,7 +34,7 @@ pub async fn purge(log: &dyn Log, rules: &Arc<Rules>, secret: &Secret, wanted: &
     let mut matcher = Matcher::new(rules.clone(), secret.clone());
     for Wanted { opened, place, passed } in wanted {
         let plain = secret.unseal(&opened.case, &opened.sealed)?;
-        let key = Value::decode(&mut connector_api::reader::Reader::new(&plain));
+        let key = Value::from_bytes(&plain);
         matcher.want(&opened.case, &opened.subject, key, *place, *passed)?;
     }
     let found = Arc::new(Mutex::new(Found { matcher, counts: Counts::new() }));

@@ -55,20 +55,25 @@ pub struct Done {
 }
 
 impl Done {
-    /// What a rule did.
+    /// What a rule did at a sink.
     pub fn of(rule: &Rule, erased: Erased) -> Done {
-        let (action, columns) = match &rule.action {
+        Done::by(&rule.table, &rule.action, rule.reason.clone(), erased)
+    }
+
+    /// What an action did to the rows of a table, or the records of a topic.
+    pub fn by(table: &str, action: &Action, reason: Option<String>, erased: Erased) -> Done {
+        let (action, columns) = match action {
             Action::Delete => ("delete", Vec::new()),
             Action::Set(marks) => ("set", marks.iter().map(|(name, _)| name.clone()).collect()),
             Action::Keep => ("keep", Vec::new()),
         };
         Done {
-            table: rule.table.clone(),
+            table: table.to_owned(),
             action: action.to_owned(),
             columns,
             rows: erased.rows,
             left: erased.left,
-            reason: rule.reason.clone(),
+            reason,
         }
     }
 

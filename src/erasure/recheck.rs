@@ -53,7 +53,7 @@ fn note(ledger: &Ledger, case: &Case, left: &[(String, u64)]) -> Result<()> {
 /// Rows that are there again, by sink.
 async fn look(config: &Config, gate: &Gate, subject: &Subject, case: &Case) -> Result<Vec<(String, u64)>> {
     let plain = gate.secret.unseal(&case.id, &case.sealed)?;
-    let key = Value::decode(&mut connector_api::reader::Reader::new(&plain));
+    let key = Value::from_bytes(&plain);
     let mut left = Vec::new();
     for name in subject.sinks.keys() {
         let steps = cascade::erasure(subject, name, &case.id, key, &case.key_hash)?.steps;

@@ -124,7 +124,19 @@ pub enum Field {
 impl Rules {
     /// A kind of subject by its name.
     pub fn subject(&self, name: &str) -> Option<&Subject> {
-        self.subjects.iter().find(|subject| subject.name == name)
+        self.find(name).map(|(_, subject)| subject)
+    }
+
+    /// The same, with its place among the kinds.
+    pub fn find(&self, name: &str) -> Option<(usize, &Subject)> {
+        self.subjects.iter().enumerate().find(|(_, subject)| subject.name == name)
+    }
+
+    /// What a topic holds: each rule for it, with the kind of subject and its place among the kinds.
+    pub fn about<'r>(&'r self, topic: &'r str) -> impl Iterator<Item = (usize, &'r Subject, &'r TopicRule)> {
+        let rules =
+            |(at, subject): (usize, &'r Subject)| subject.topics.iter().map(move |rule| (at, subject, rule));
+        self.subjects.iter().enumerate().flat_map(rules).filter(move |(_, _, rule)| *rule.topic == *topic)
     }
 }
 

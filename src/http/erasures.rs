@@ -9,8 +9,6 @@ use connector_api::erasure::Erased;
 use connector_api::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::erasure::certificate::Issue;
-use crate::erasure::ledger::{Case, Filter};
 use crate::erasure::receipt::{Done, Receipt};
 use crate::erasure::view::CaseView;
 use crate::erasure::{Erasures, export};
@@ -88,64 +86,19 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Answer<Vec<CaseView>> {
     let limit = query.limit.unwrap_or(CASES_MAX).min(CASES_MAX);
-    Ok(Json(cases(erasures(&admin)?, query.subject, query.state.as_deref(), limit)?))
-}
-
-/// Cases, newest first.
-///
-/// # Errors
-/// For a state that there is not; when the state database cannot be read.
-pub fn cases(
-    erasures: &Erasures,
-    subject: Option<String>,
-    state: Option<&str>,
-    limit: usize,
-) -> Result<Vec<CaseView>> {
-    use crate::erasure::ledger::CaseState;
-    let now = now_us();
-    let state = match state {
-        None => None,
-        Some("open") => Some(CaseState::Open),
-        Some("overdue") => Some(CaseState::Overdue(now)),
-        Some("completed") => Some(CaseState::Completed),
-        Some("violated") => Some(CaseState::Violated),
-        Some(_) => return Err(Error::config("a state is open, overdue, completed or violated")),
-    };
-    let filter = Filter { subject, state, ..Filter::default() };
-    Ok(erasures.ledger.cases(&filter, limit)?.iter().map(|case| CaseView::of(case, now)).collect())
-}
-
-/// One case.
-///
-/// # Errors
-/// When there is none of this id.
-pub fn case(erasures: &Erasures, id: &str) -> Result<Case> {
-    erasures.ledger.case(id)?.ok_or_else(|| {
-        Error::config(format!("no case {id:?}")).with_remedy("millstream erasures CONFIG list")
-    })
+    Ok(Json(erasures(&admin)?.cases(query.subject, query.state.as_deref(), limit)?))
 }
 
 pub(super) async fn show(State(admin): State<Admin>, Path(id): Path<String>) -> Answer<CaseView> {
-    Ok(Json(CaseView::of(&case(erasures(&admin)?, &id)?, now_us())))
+    Ok(Json(CaseView::of(&erasures(&admin)?.case(&id)?, now_us())))
 }
 
 pub(super) async fn certificate(
     State(admin): State<Admin>,
     Path(id): Path<String>,
 ) -> std::result::Result<Response, Refused> {
-    let text = certify(erasures(&admin)?, &admin.service.log.id().to_string(), &id)?;
+    let text = erasures(&admin)?.certificate(&admin.service.log.id().to_string(), &id)?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
-}
-
-/// A case's certificate, as text; `service` is the id of the log.
-///
-/// # Errors
-/// When the case is not complete.
-pub fn certify(erasures: &Erasures, service: &str, id: &str) -> Result<String> {
-    let found = case(erasures, id)?;
-    let rules = erasures.gate.rules.subject(&found.subject);
-    let (ledger, secret, at_us) = (&erasures.ledger, &erasures.gate.secret, now_us());
-    Issue { ledger, secret, rules, service, at_us }.certificate(id)?.to_json()
 }
 
 /// What another system says it did.
@@ -167,7 +120,7 @@ pub(super) async fn confirm(
     Json(word): Json<Confirmation>,
 ) -> Answer<views::Done> {
     let erasures = erasures(&admin)?;
-    let found = case(erasures, &id)?;
+    let found = erasures.case(&id)?;
     let due = found.slots.iter().any(|slot| slot.due && slot.target == sink);
     let connector = admin.config.sinks.get(&sink).filter(|_| due);
     let Some(connector) = connector.filter(|connector| connector.connector.is_told()) else {

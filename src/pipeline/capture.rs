@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connector_api::reader::Reader;
 use connector_api::{
     Batch, BatchBuilder, Error, Event, Headers, Kind, Notice, Position, Refresh, Refreshed, Result, Source,
     Transactions, Value,
@@ -258,7 +257,7 @@ impl Stream<'_> {
             return Err(Error::config("no kind of data subject is configured")
                 .with_remedy("describe one in the `erasure` section of the configuration"));
         };
-        let key = Value::decode(&mut Reader::new(&asked.key));
+        let key = Value::from_bytes(&asked.key);
         let opened = gate.ask(&self.capture.name, &asked.subject, key, asked.again)?;
         if let Some(Notice { topic, key, value }) = opened.notice {
             let event = Event { key: Some(&key), value: Some(&value), headers: &Headers::default() };

@@ -60,7 +60,8 @@ struct Shape {
     reshape: Option<Box<Reshape>>,
 }
 
-fn address(topic: &Arc<str>, schema: &Arc<Schema>) -> (usize, usize) {
+/// Knows a topic in a shape again, for as long as both are held.
+pub(crate) fn address(topic: &Arc<str>, schema: &Arc<Schema>) -> (usize, usize) {
     (topic.as_ptr() as usize, Arc::as_ptr(schema) as usize)
 }
 

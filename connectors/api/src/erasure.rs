@@ -6,7 +6,6 @@
 use serde_json::{Map, Value as Json};
 
 use crate::error::Result;
-use crate::reader::Reader;
 use crate::value::Value;
 
 /// One person's erasure, as one sink is to carry it out.
@@ -38,7 +37,7 @@ pub struct Step {
 impl Step {
     /// The value that rows are found by.
     pub fn value(&self) -> Value<'_> {
-        Value::decode(&mut Reader::new(&self.value))
+        Value::from_bytes(&self.value)
     }
 
     /// An encoded value, for [`Step::value`] and [`Erasure::key`].

@@ -101,6 +101,16 @@ impl Error {
         self
     }
 
+    /// The same once more, for somebody else who waits for it; the causes are text in it.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let again = Error::new(self.kind(), self.to_string());
+        match self.remedy() {
+            Some(remedy) => again.with_remedy(remedy),
+            None => again,
+        }
+    }
+
     /// What the caller does next.
     pub fn kind(&self) -> Kind {
         self.0.kind

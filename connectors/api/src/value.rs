@@ -184,6 +184,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Reads a value that stands alone, as [`Value::encode`] wrote it.
+    pub fn from_bytes(bytes: &'a [u8]) -> Value<'a> {
+        Value::decode(&mut Reader::new(bytes))
+    }
+
     /// Reads one tagged value; an unknown tag or bad UTF-8 makes the reader bad and gives [`Value::Null`].
     #[inline]
     pub fn decode(reader: &mut Reader<'a>) -> Value<'a> {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use connector_api::erasure::{Action, Erased, Erasure, Outcome, Step};
-use connector_api::reader::Reader;
 use connector_api::render::{Object, plain, put_text};
 use connector_api::{Error, Result, Value};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -198,7 +197,7 @@ fn body(writer: &Writer, erasure: &Erasure) -> Result<Bytes> {
 fn put_data(object: &mut Object<'_>, erasure: &Erasure) -> Result<()> {
     object.text("case", &erasure.case);
     object.text("subject", &erasure.subject);
-    plain::put_value(object.member("key"), Value::decode(&mut Reader::new(&erasure.key)))?;
+    plain::put_value(object.member("key"), Value::from_bytes(&erasure.key))?;
     let out = object.member("steps");
     out.push(b'[');
     for (at, step) in erasure.steps.iter().enumerate() {

@@ -158,7 +158,7 @@ impl Session<'_> {
             return Ok(());
         }
         let plain = eraser.gate.secret.unseal(case, &opened.sealed)?;
-        let key = Value::decode(&mut connector_api::reader::Reader::new(&plain));
+        let key = Value::from_bytes(&plain);
         self.forget_letters(&eraser, opened, key)?;
         let erasure = cascade::erasure(subject, &name, case, key, &opened.key_hash)?;
         match self.sink.erase(&erasure).await? {

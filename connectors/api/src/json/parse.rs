@@ -235,7 +235,6 @@ mod tests {
     use super::*;
     use crate::array::Array;
     use crate::json::{put_json, put_text};
-    use crate::reader::Reader;
     use proptest::prelude::*;
 
     fn text_of(value: Value<'_>) -> String {
@@ -268,7 +267,7 @@ mod tests {
         for value in values {
             let mut out = Vec::new();
             assert!(encode_text(&mut out, value.kind().unwrap(), &text_of(value)), "{value:?}");
-            assert_eq!(Value::decode(&mut Reader::new(&out)), value);
+            assert_eq!(Value::from_bytes(&out), value);
         }
     }
 

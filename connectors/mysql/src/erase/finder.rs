@@ -9,7 +9,6 @@ use std::convert::Infallible;
 
 use connector_api::erasure::Constant;
 use connector_api::json::{encode_text, put_string, put_text as put_plain, put_uuid};
-use connector_api::reader::Reader;
 use connector_api::{Value, ValueKind};
 use connector_sql::erase::{At, Codes, Column, Finder, Link, Set, Sought};
 use connector_sql::erasure_codes;
@@ -303,7 +302,7 @@ fn constant_literal(facts: &TableColumn, constant: &Constant, text: &str) -> Res
     if !encode_text(&mut encoded, kind, text) {
         return Err(wrong());
     }
-    let value = Value::decode(&mut Reader::new(&encoded));
+    let value = Value::from_bytes(&encoded);
     let (form, value) = match (facts.form, value) {
         (Form::Integer { bytes, unsigned }, Value::Int(int)) if !holds(bytes, unsigned, int) => {
             return Err(wrong());

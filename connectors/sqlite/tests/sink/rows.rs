@@ -1,7 +1,6 @@
 //! What was written is read back, in the kinds of the source.
 
 use connector_api::array::{Array, Dimension, put_array_head};
-use connector_api::reader::Reader;
 use connector_api::{Rows, Target, Value, ValueKind, put_row};
 use connector_sqlite::{Options, rows};
 use proptest::prelude::*;
@@ -234,13 +233,13 @@ proptest! {
         for (at, seed) in seeds.iter().enumerate() {
             let cells: Vec<Vec<u8>> = kinds().iter().map(|(kind, element)| encoded(*kind, *element, seed)).collect();
             let mut row = vec![Value::Int(at as i64)];
-            row.extend(cells.iter().map(|cell| Value::decode(&mut Reader::new(cell))));
+            row.extend(cells.iter().map(|cell| Value::from_bytes(cell)));
             harness.feed.insert(&shape, &row);
             let mut kept = Vec::new();
             for (column, value) in shape.schema.columns.iter().zip(&row) {
                 let (mut once, mut twice) = (Vec::new(), Vec::new());
                 reader.keep(column, *value, &mut once).unwrap();
-                reader.keep(column, Value::decode(&mut Reader::new(&once)), &mut twice).unwrap();
+                reader.keep(column, Value::from_bytes(&once), &mut twice).unwrap();
                 prop_assert_eq!(&once, &twice, "{:?}", value);
                 let whole = !matches!(value.kind(), Some(ValueKind::Float | ValueKind::Array));
                 let mut plain = Vec::new();

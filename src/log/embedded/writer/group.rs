@@ -151,7 +151,7 @@ impl Group {
     /// Tells every append of the group that it failed.
     pub fn fail(&mut self, shared: &Arc<Shared>, error: &Error) {
         for waiting in self.waiting.drain(..) {
-            let failed = |_| Err(shared.failed(waiting.producer.clone(), again(error)));
+            let failed = |_| Err(shared.failed(waiting.producer.clone(), error.again()));
             let _ = waiting.reply.send(waiting.result.and_then(failed));
         }
     }
@@ -162,15 +162,6 @@ impl Group {
             counters.appends.fetch_add(1, Relaxed);
             counters.append_us.fetch_add(waiting.accepted.elapsed().as_micros() as u64, Relaxed);
         }
-    }
-}
-
-/// The same error for one more producer.
-fn again(error: &Error) -> Error {
-    let made = Error::new(error.kind(), error.to_string());
-    match error.remedy() {
-        Some(remedy) => made.with_remedy(remedy),
-        None => made,
     }
 }
 

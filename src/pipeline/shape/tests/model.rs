@@ -206,7 +206,7 @@ impl Table {
 
 /// One value; `-` is one that the target never got.
 fn shown(cell: &[u8]) -> String {
-    match Value::decode(&mut connector_api::reader::Reader::new(cell)) {
+    match Value::from_bytes(cell) {
         Value::Null => "NULL".to_owned(),
         Value::Unchanged => "-".to_owned(),
         value => {
